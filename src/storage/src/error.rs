@@ -1,0 +1,27 @@
+//! What can go wrong below every noun.
+
+/// A failure of the engine or of the bytes it holds. None of these is a client's fault.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum Error {
+    /// RocksDB refused or failed.
+    #[error("storage engine: {0}")]
+    Engine(#[from] rocksdb::Error),
+    /// A row does not decode: a bug or a damaged disk.
+    #[error("corrupt row in {table}: {reason}")]
+    Corrupt {
+        /// The table's name.
+        table: &'static str,
+        /// What did not fit.
+        reason: String,
+    },
+    /// A guarded write lost its race more often than is reasonable.
+    #[error("a guarded write kept failing")]
+    Contention,
+    /// The store cannot be opened, with the sentence for the operator.
+    #[error("{0}")]
+    Open(String),
+}
+
+/// The result of everything in this crate.
+pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -1,0 +1,56 @@
+//! Reading: the same calls on a snapshot and inside a transaction.
+
+use std::ops::ControlFlow;
+
+use crate::{Key, Range, Result};
+
+/// A key and its value.
+pub type Row = (Vec<u8>, Vec<u8>);
+
+/// The direction of a scan.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Smallest key first.
+    Forward,
+    /// Largest key first.
+    Reverse,
+}
+
+/// One consistent view of the store.
+pub trait View {
+    /// The value of one key.
+    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>>;
+
+    /// The values of many keys, in their order. A loop over keys is one of these, never a `get` each.
+    fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>>;
+
+    /// Shows each row of a range to `visitor` until it breaks.
+    fn visit(
+        &self,
+        range: &Range,
+        order: Order,
+        visitor: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+    ) -> Result<()>;
+
+    /// At most `limit` rows of a range.
+    fn scan(&self, range: &Range, order: Order, limit: usize) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        if limit == 0 {
+            return Ok(rows);
+        }
+        self.visit(range, order, &mut |key, value| {
+            rows.push((key.to_vec(), value.to_vec()));
+            if rows.len() < limit {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
+            }
+        })?;
+        Ok(rows)
+    }
+
+    /// The first row of a range in that order.
+    fn first(&self, range: &Range, order: Order) -> Result<Option<Row>> {
+        Ok(self.scan(range, order, 1)?.pop())
+    }
+}
