@@ -1,1 +1,3 @@
-//! Black-box tests against a started server.
+//! All tests from outside: one binary, a module for each door of the server.
+
+mod tidy;

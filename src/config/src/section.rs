@@ -1,0 +1,234 @@
+//! The sections: one struct each, with the defaults. `config.toml.example` says the same to operators; a test
+//! compares the two.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
+use ruma_common::{OwnedServerName, RoomVersionId};
+use serde::Deserialize;
+
+use crate::{Config, ConfigError, Secret};
+
+/// `[server]`: who this homeserver is and where it listens.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(default)]
+pub struct Server {
+    /// The server name: what stands behind the colon of user ids. It cannot be changed later.
+    pub name: OwnedServerName,
+    /// Where clients are served.
+    pub listen: Vec<Listener>,
+    /// The base URL at which clients reach this server, `http://` or `https://`, without a slash at its end;
+    /// announced at `/.well-known/matrix/client`.
+    pub public_url: Option<String>,
+    /// Peers whose `X-Forwarded-For` is believed.
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// One entry of `server.listen`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(
+    untagged,
+    expecting = "expected an address and a port such as \"127.0.0.1:8008\" or \"[::1]:8008\""
+)]
+pub enum Listener {
+    /// Plain HTTP on an address, written as a string. Port 0 lets the system choose.
+    Http(SocketAddr),
+}
+
+/// `[storage]`: the database.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Storage {
+    /// The directory of the database, relative to the working directory; made when absent.
+    pub path: PathBuf,
+    /// When a commit is acknowledged.
+    pub durability: Durability,
+    /// The memory of the database in MiB (2^20 bytes): block cache, indexes and write buffers together.
+    pub cache_mb: Option<u32>,
+}
+
+/// What a power cut may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Durability {
+    /// Nothing: a commit is acknowledged after its log record is on disk.
+    Sync,
+    /// The last moments: the log is brought to disk on a timer.
+    Interval,
+    /// What the operating system had not written yet; a crash of the process alone loses nothing.
+    Os,
+}
+
+/// `[media]`: uploaded and remote files.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Media {
+    /// The directory of the files; by default `media` inside `storage.path`. Not used before media is served.
+    pub path: PathBuf,
+}
+
+/// `[registration]`: who may make an account.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Registration {
+    pub mode: RegistrationMode,
+    /// Key of the HMAC with which operators' tools register users at `/_synapse/admin/v1/register`, whatever the
+    /// mode; without it that endpoint is not there.
+    pub shared_secret: Option<Secret>,
+}
+
+/// Who may register through the client-server API.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RegistrationMode {
+    /// Nobody.
+    Closed,
+    /// Who has a registration token.
+    Token,
+    /// Everybody.
+    Open,
+}
+
+/// `[rate_limits]`: how often a client may do something.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct RateLimits {
+    /// Whether there are limits at all; off is for tests and benchmarks.
+    pub enabled: bool,
+}
+
+/// `[rooms]`: what rooms are made with.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Rooms {
+    /// The version of a room whose creator asks for none.
+    pub default_version: RoomVersionId,
+}
+
+/// `[log]`: what is written to standard error.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Log {
+    /// A level (`error`, `warn`, `info`, `debug`, `trace`) or `tracing` directives such as `info,room=debug`.
+    pub level: String,
+    pub format: LogFormat,
+}
+
+/// How a log line looks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    Text,
+    /// One JSON object on each line.
+    Json,
+}
+
+impl Storage {
+    /// The least memory the database works with, in MiB.
+    const MIN_CACHE_MB: u32 = 64;
+
+    /// The memory of the database in bytes: `cache_mb`, or a quarter of `memory_bytes` (of the machine, see
+    /// [`memory_bytes`](crate::memory_bytes)) and at least 64 MiB.
+    #[must_use]
+    pub fn cache_bytes(&self, memory_bytes: Option<u64>) -> u64 {
+        let minimum = u64::from(Self::MIN_CACHE_MB) << 20;
+        match self.cache_mb {
+            Some(mb) => u64::from(mb) << 20,
+            None => memory_bytes.map_or(minimum, |bytes| (bytes / 4).max(minimum)),
+        }
+    }
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            name: OwnedServerName::try_from("localhost").expect("`localhost` is a server name"),
+            listen: vec![Listener::Http(SocketAddr::from(([127, 0, 0, 1], 8008)))],
+            public_url: None,
+            trusted_proxies: vec![
+                IpNet::V4(Ipv4Net::new_assert([127, 0, 0, 0].into(), 8)),
+                IpNet::V6(Ipv6Net::new_assert(std::net::Ipv6Addr::LOCALHOST, 128)),
+            ],
+        }
+    }
+}
+
+impl Default for Storage {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("./data"),
+            durability: Durability::Sync,
+            cache_mb: None,
+        }
+    }
+}
+
+impl Default for Media {
+    fn default() -> Self {
+        Self {
+            path: PathBuf::from("./data/media"),
+        }
+    }
+}
+
+impl Default for Registration {
+    fn default() -> Self {
+        Self {
+            mode: RegistrationMode::Closed,
+            shared_secret: None,
+        }
+    }
+}
+
+impl Default for RateLimits {
+    fn default() -> Self {
+        Self { enabled: true }
+    }
+}
+
+impl Default for Rooms {
+    fn default() -> Self {
+        Self {
+            default_version: RoomVersionId::V12,
+        }
+    }
+}
+
+impl Default for Log {
+    fn default() -> Self {
+        Self {
+            level: "info".to_owned(),
+            format: LogFormat::Text,
+        }
+    }
+}
+
+/// What a type cannot say about the values.
+pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
+    let conflict = |text: &str| Err(ConfigError::Conflict(text.to_owned()));
+    if config.server.listen.is_empty() {
+        return conflict("server.listen: at least one address is needed");
+    }
+    if let Some(url) = &config.server.public_url {
+        let host = url
+            .strip_prefix("https://")
+            .or_else(|| url.strip_prefix("http://"));
+        if host.is_none_or(|host| host.is_empty() || host.ends_with('/')) {
+            return conflict(
+                "server.public_url: expected http:// or https:// and a host, without a slash at the end",
+            );
+        }
+    }
+    if config
+        .storage
+        .cache_mb
+        .is_some_and(|mb| mb < Storage::MIN_CACHE_MB)
+    {
+        return conflict("storage.cache_mb: at least 64");
+    }
+    if config.rooms.default_version.rules().is_none() {
+        return conflict("rooms.default_version: not a room version this server knows");
+    }
+    Ok(())
+}

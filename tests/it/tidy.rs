@@ -1,0 +1,147 @@
+//! What the compiler and clippy do not check: the floors of the house (docs/ARCHITECTURE.md), the length of files,
+//! and that each file says what belongs in it.
+//!
+//! That `config.toml.example` names every option with its default is checked beside the code, in `src/config`.
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use serde_json::Value;
+
+/// The floor of each package. A package depends on packages of lower floors only.
+const FLOORS: &[(&str, u32)] = &[
+    ("hearth-config", 0),
+    ("hearth-event", 0),
+    ("hearth-storage", 1),
+    ("hearth-room", 3),
+    ("hearth-user", 3),
+    ("hearth-auth", 4),
+    ("hearth-sync", 4),
+    ("hearth-api", 6),
+    ("hearth", 7),
+    ("hearth-tests", 8),
+];
+
+/// The most lines of a file.
+const MAX_LINES: usize = 500;
+
+/// Files that may be longer, each with the reason.
+const LONG_FILES: &[(&str, &str)] = &[];
+
+fn top() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the tests are a directory of the workspace")
+}
+
+/// Every Rust file below `directory`, as a path relative to the workspace, with its text.
+fn rust_files(directory: &str) -> BTreeMap<String, String> {
+    let mut files = BTreeMap::new();
+    let mut directories = vec![top().join(directory)];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).expect("a directory of the workspace can be read") {
+            let path: PathBuf = entry.expect("an entry").path();
+            if path.is_dir() && !path.ends_with("node_modules") && !path.ends_with("target") {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let name = path
+                    .strip_prefix(top())
+                    .expect("below the top")
+                    .display()
+                    .to_string();
+                files.insert(name, fs::read_to_string(&path).expect("source is UTF-8"));
+            }
+        }
+    }
+    files
+}
+
+#[test]
+fn crates_use_lower_floors_only() {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "metadata",
+            "--no-deps",
+            "--offline",
+            "--format-version",
+            "1",
+        ])
+        .current_dir(top())
+        .output()
+        .expect("cargo runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let packages = metadata["packages"].as_array().expect("packages");
+
+    let floors: BTreeMap<&str, u32> = FLOORS.iter().copied().collect();
+    let mut wrong = Vec::new();
+    for package in packages {
+        let name = package["name"].as_str().expect("a package has a name");
+        let Some(floor) = floors.get(name) else {
+            wrong.push(format!("{name} has no floor: add it to FLOORS"));
+            continue;
+        };
+        for dependency in package["dependencies"].as_array().expect("dependencies") {
+            let used = dependency["name"]
+                .as_str()
+                .expect("a dependency has a name");
+            if floors
+                .get(used)
+                .is_some_and(|used_floor| used_floor >= floor)
+            {
+                wrong.push(format!("{name} (floor {floor}) may not use {used}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert_eq!(
+        packages.len(),
+        FLOORS.len(),
+        "FLOORS lists a package that is not there"
+    );
+}
+
+#[test]
+fn files_are_short() {
+    let mut files = rust_files("src");
+    files.extend(rust_files("tests"));
+    let long = |name: &str| LONG_FILES.iter().any(|(long, _)| *long == name);
+    let mut wrong = Vec::new();
+    for (name, text) in &files {
+        let lines = text.lines().count();
+        if lines > MAX_LINES && !long(name) {
+            wrong.push(format!("{name}: {lines} lines, at most {MAX_LINES}"));
+        }
+        if lines <= MAX_LINES && long(name) {
+            wrong.push(format!("{name} is short enough: strike it from LONG_FILES"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+    assert!(
+        LONG_FILES.iter().all(|(name, _)| files.contains_key(*name)),
+        "LONG_FILES lists a file that is not there"
+    );
+}
+
+#[test]
+fn files_say_what_belongs_in_them() {
+    let mut files = rust_files("src");
+    files.extend(rust_files("tests"));
+    let silent: Vec<_> = files
+        .iter()
+        .filter(|(_, text)| !text.starts_with("//! "))
+        .map(|(name, _)| name)
+        .collect();
+    assert!(
+        silent.is_empty(),
+        "these files do not begin with `//!`: {silent:#?}"
+    );
+}
