@@ -1,0 +1,1 @@
+//! Format traps, by room version.
