@@ -5,18 +5,22 @@
 //! [`table`] and described in `docs/STORAGE.md`.
 
 pub mod change;
+mod clock;
 mod codec;
 mod error;
 mod key;
+mod options;
 mod store;
 pub mod table;
 mod txn;
 mod view;
 
 pub use change::{Change, Position};
+pub use clock::Clock;
 pub use codec::{decode, encode};
 pub use error::{Error, Result};
 pub use key::{Key, KeyReader, Range};
-pub use store::{Commit, Options, Snapshot, Store};
+pub use options::{Durability, Options, SyncHook};
+pub use store::{Commit, Snapshot, Store};
 pub use txn::Txn;
-pub use view::{Order, Row, View};
+pub use view::{Order, Row, View, Visitor};

@@ -6,31 +6,23 @@
 //! followers and answers the requests. [`Store::read`] sees the published snapshot only;
 //! [`Store::write`] reads the applied state, so the next event of a room need not wait for the disk.
 
-use std::{collections::VecDeque, ops::ControlFlow, path::PathBuf, sync::Arc};
+use std::{collections::VecDeque, ops::ControlFlow, sync::Arc};
 
 use arc_swap::ArcSwap;
 use parking_lot::{Condvar, Mutex};
 use rocksdb::{ColumnFamily, DB, IteratorMode, ReadOptions, WriteBatch, WriteOptions};
 use self_cell::self_cell;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Semaphore, oneshot, watch};
 
 use crate::{
-    Error, Key, Order, Position, Range, Result, Txn, View, encode,
+    Error, Key, Options, Order, Position, Range, Result, SyncHook, Txn, View, encode,
     table::{Family, LOG},
     txn::Stamp,
+    view::Visitor,
 };
 
 /// How often a guarded batch is built again before the caller hears of it.
 const GUARD_RETRIES: usize = 32;
-
-/// How to open a store.
-#[derive(Clone, Debug)]
-pub struct Options {
-    /// The directory of the database; created when absent.
-    pub path: PathBuf,
-    /// Bytes of the shared block cache; memtables are charged to it.
-    pub cache_bytes: usize,
-}
 
 /// The applied state: RocksDB itself.
 pub(crate) struct Engine {
@@ -69,7 +61,7 @@ impl Engine {
         &self,
         range: &Range,
         order: Order,
-        visitor: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visitor: &mut Visitor<'_>,
     ) -> Result<()> {
         self.visit_with(range, order, ReadOptions::default(), visitor)
     }
@@ -79,7 +71,7 @@ impl Engine {
         range: &Range,
         order: Order,
         mut options: ReadOptions,
-        visitor: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
+        visitor: &mut Visitor<'_>,
     ) -> Result<()> {
         options.set_iterate_lower_bound(range.start.clone());
         options.set_iterate_upper_bound(range.end.clone());
@@ -159,12 +151,7 @@ impl View for Snapshot {
         self.engine.get_many_with(keys, &self.options())
     }
 
-    fn visit(
-        &self,
-        range: &Range,
-        order: Order,
-        visitor: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<()> {
+    fn visit(&self, range: &Range, order: Order, visitor: &mut Visitor<'_>) -> Result<()> {
         self.engine
             .visit_with(range, order, self.options(), visitor)
     }
@@ -186,6 +173,8 @@ struct Inner {
     work: Condvar,
     published: ArcSwap<Snapshot>,
     position: watch::Sender<Position>,
+    heavy: Semaphore,
+    before_sync: Option<SyncHook>,
 }
 
 /// The store: cheap to clone, one per process.
@@ -240,6 +229,8 @@ impl Store {
             }),
             work: Condvar::new(),
             position: watch::Sender::new(position),
+            before_sync: options.before_sync.clone(),
+            heavy: Semaphore::new(options.heavy_readers.max(1)),
             engine,
         });
         let committer = inner.clone();
@@ -258,6 +249,27 @@ impl Store {
     /// The published snapshot, for an answer that is built from several reads.
     pub fn snapshot(&self) -> Arc<Snapshot> {
         self.inner.published.load_full()
+    }
+
+    /// Shows the published snapshot to a closure that takes long, on a thread that may block. A
+    /// bounded number of them runs at once; the others wait their turn.
+    pub async fn read_heavy<R: Send + 'static>(
+        &self,
+        closure: impl FnOnce(&Snapshot) -> R + Send + 'static,
+    ) -> R {
+        let permit = self.inner.heavy.acquire().await;
+        let snapshot = self.snapshot();
+        #[expect(
+            clippy::disallowed_methods,
+            reason = "the one door to blocking threads for reads"
+        )]
+        let reading = tokio::task::spawn_blocking(move || closure(&snapshot));
+        let result = reading.await;
+        drop(permit);
+        match result {
+            Ok(value) => value,
+            Err(error) => std::panic::resume_unwind(error.into_panic()),
+        }
     }
 
     /// Builds one batch and applies it. The closure runs again when a guard fails.
@@ -343,6 +355,14 @@ impl Inner {
         Ok(Some((position, receiver)))
     }
 
+    fn sync(&self) -> Result<()> {
+        if let Some(hook) = &self.before_sync {
+            hook.call()
+                .map_err(|error| Error::Open(error.to_string()))?;
+        }
+        Ok(self.engine.db.flush_wal(true)?)
+    }
+
     /// The committer's life: one sync for all batches applied so far, then publish and answer.
     fn commit_groups(&self) {
         loop {
@@ -359,7 +379,7 @@ impl Inner {
                     std::mem::take(&mut applied.waiting),
                 )
             };
-            if let Err(error) = self.engine.db.flush_wal(true) {
+            if let Err(error) = self.sync() {
                 // Never retried: after a failed sync nobody knows what is on disk.
                 tracing::error!(%error, "the disk refused a sync; stopping");
                 std::process::abort();

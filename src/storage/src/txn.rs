@@ -5,7 +5,7 @@ use std::{
     ops::{Bound, ControlFlow},
 };
 
-use crate::{Change, Key, Order, Range, Result, View, store::Engine, table::Family};
+use crate::{Change, Key, Order, Range, Result, View, store::Engine, table::Family, view::Visitor};
 
 /// Where the position of the commit is filled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -130,12 +130,7 @@ impl View for Txn<'_> {
         Ok(values)
     }
 
-    fn visit(
-        &self,
-        range: &Range,
-        order: Order,
-        visitor: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<()> {
+    fn visit(&self, range: &Range, order: Order, visitor: &mut Visitor<'_>) -> Result<()> {
         let bounds = (
             Bound::Included((range.family, range.start.clone())),
             Bound::Excluded((range.family, range.end.clone())),

@@ -7,6 +7,9 @@ use crate::{Key, Range, Result};
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
 
+/// Is shown a key and its value, and says whether it wants the next.
+pub type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> ControlFlow<()> + 'a;
+
 /// The direction of a scan.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {
@@ -25,12 +28,7 @@ pub trait View {
     fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>>;
 
     /// Shows each row of a range to `visitor` until it breaks.
-    fn visit(
-        &self,
-        range: &Range,
-        order: Order,
-        visitor: &mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>,
-    ) -> Result<()>;
+    fn visit(&self, range: &Range, order: Order, visitor: &mut Visitor<'_>) -> Result<()>;
 
     /// At most `limit` rows of a range.
     fn scan(&self, range: &Range, order: Order, limit: usize) -> Result<Vec<Row>> {
