@@ -16,6 +16,8 @@ use crate::{
 };
 
 mod power_levels;
+#[cfg(test)]
+mod tests;
 
 pub use self::power_levels::{FastVerdict, PowerLevels};
 

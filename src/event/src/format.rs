@@ -6,6 +6,7 @@
 
 use ruma_common::{CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedRoomId};
 use serde::Deserialize;
+use serde_json::value::RawValue as RawJsonValue;
 
 use crate::{
     json::{self, JsonError},
@@ -91,7 +92,8 @@ pub fn peek_room_id(text: &str) -> Option<OwnedRoomId> {
         room_id: OwnedRoomId,
     }
 
-    serde_json::from_str::<Header>(text)
+    let object = Some(text).filter(|text| text.trim_start().starts_with('{'))?;
+    serde_json::from_str::<Header>(object)
         .ok()
         .map(|header| header.room_id)
 }
@@ -111,7 +113,11 @@ pub fn parse_remote(
     if text.len() > MAX_RAW_BYTES {
         return Err(FormatError::TooLarge(text.len()));
     }
-    RemotePdu::from_object(json::parse_object(text)?, version, source)
+    // `unsigned` is dropped anyway: what is in it must not decide whether the event is kept.
+    let (object, unsigned) = json::parse_object_apart(text, "unsigned")?;
+    let mut remote = RemotePdu::from_object(object, version, source)?;
+    remote.age = unsigned.and_then(age);
+    Ok(remote)
 }
 
 impl RemotePdu {
@@ -125,7 +131,7 @@ impl RemotePdu {
         version: RoomVersion,
         source: Source,
     ) -> Result<Self, FormatError> {
-        let age = take_age(&mut object);
+        object.remove("unsigned");
         let create = required_text(&object, "type")? == "m.room.create";
         if create && version.room_id_is_create_hash() {
             // A create event with another state key would be judged by rules meant for the founding of a room.
@@ -153,7 +159,7 @@ impl RemotePdu {
             reference_text,
             pdu,
             oversized,
-            age,
+            age: None,
         })
     }
 
@@ -218,12 +224,17 @@ impl RemotePdu {
 }
 
 /// "`unsigned` from the wire: strip; keep only `age`" (rooms.md, 1.4).
-fn take_age(object: &mut CanonicalJsonObject) -> Option<u64> {
-    let CanonicalJsonValue::Object(unsigned) = object.remove("unsigned")? else {
-        return None;
-    };
-    let age = unsigned.get("age")?.as_integer()?;
-    u64::try_from(i64::from(age)).ok()
+fn age(unsigned: &RawJsonValue) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Unsigned {
+        age: u64,
+    }
+
+    // serde would read the fields of a struct from an array, too.
+    let object = Some(unsigned.get()).filter(|text| text.starts_with('{'))?;
+    serde_json::from_str::<Unsigned>(object)
+        .ok()
+        .map(|unsigned| unsigned.age)
 }
 
 /// Lengths of ids and keys. Returns the field that makes the event one to be stored as rejected.

@@ -17,6 +17,7 @@ use serde::{
     Deserializer,
     de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor},
 };
+use serde_json::value::RawValue as RawJsonValue;
 
 /// Nested arrays and objects, the outermost one included.
 pub const MAX_DEPTH: usize = 512;
@@ -39,6 +40,22 @@ pub enum JsonError {
 /// Floats, exponents, `-0`, integers beyond ±(2^53-1), nesting beyond [`MAX_DEPTH`], anything that is not one object.
 pub fn parse_object(text: &str) -> Result<CanonicalJsonObject, JsonError> {
     into_object(parse_value(text)?)
+}
+
+/// Parses an object as [`parse_object`], but hands back the root member `apart` as it stands, without judging it.
+///
+/// # Errors
+///
+/// As [`parse_object`].
+pub fn parse_object_apart<'a>(
+    text: &'a str,
+    apart: &str,
+) -> Result<(CanonicalJsonObject, Option<&'a RawJsonValue>), JsonError> {
+    let mut deserializer = serde_json::Deserializer::from_str(text);
+    deserializer.disable_recursion_limit();
+    let parsed = deserializer.deserialize_map(Root { apart })?;
+    deserializer.end()?;
+    Ok(parsed)
 }
 
 /// Parses an object that a client of this server sent: as [`parse_object`] with [`MAX_OWN_DEPTH`].
@@ -166,11 +183,40 @@ impl<'de> Visitor<'de> for Strict {
     }
 }
 
+/// The outermost object, of which one member is set apart.
+struct Root<'k> {
+    apart: &'k str,
+}
+
+impl<'de> Visitor<'de> for Root<'_> {
+    type Value = (CanonicalJsonObject, Option<&'de RawJsonValue>);
+
+    fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str("an object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
+        let inner = Strict { room: MAX_DEPTH }.deeper()?;
+        let (mut object, mut apart) = (CanonicalJsonObject::new(), None);
+        while let Some(key) = map.next_key::<String>()? {
+            if key == self.apart {
+                apart = Some(map.next_value()?);
+            } else {
+                let value = map.next_value_seed(inner)?;
+                object.insert(key, value);
+            }
+        }
+        Ok((object, apart))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use proptest::prelude::{Strategy, any, prop, prop_oneof, proptest};
 
-    use super::{CanonicalJsonValue, MAX_DEPTH, parse_object, parse_value, to_string};
+    use super::{
+        CanonicalJsonValue, MAX_DEPTH, parse_object, parse_object_apart, parse_value, to_string,
+    };
 
     fn nested(levels: usize) -> String {
         format!("{}{}", "[".repeat(levels), "]".repeat(levels))
@@ -244,6 +290,24 @@ mod tests {
         ] {
             assert!(parse_object(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn what_is_set_apart_is_not_judged_and_all_else_is() {
+        let deep = nested(100_000);
+        for apart in ["1.5", "{\"a\":-0}", deep.as_str()] {
+            let text = format!("{{\"u\":{apart},\"b\":{{\"u\":1}}}}");
+            let (object, raw) = parse_object_apart(&text, "u").unwrap();
+            assert_eq!(to_string(&object), "{\"b\":{\"u\":1}}");
+            assert_eq!(raw.unwrap().get(), apart);
+        }
+        for text in ["{\"b\":{\"u\":1.5}}", "{\"u\":}", "[]", "{} x"] {
+            assert!(parse_object_apart(text, "u").is_err(), "{text}");
+        }
+        let at_limit = format!("{{\"a\":{}}}", nested(MAX_DEPTH - 1));
+        assert!(parse_object_apart(&at_limit, "u").is_ok());
+        let beyond = format!("{{\"a\":{}}}", nested(MAX_DEPTH));
+        assert!(parse_object_apart(&beyond, "u").is_err());
     }
 
     #[test]

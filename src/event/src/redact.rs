@@ -18,6 +18,9 @@ use crate::{
     version::RoomVersion,
 };
 
+#[cfg(test)]
+mod tests;
+
 /// Why the redacted form of a stored event cannot be made: the stored text is damaged.
 #[derive(Debug, thiserror::Error)]
 pub enum RedactError {

@@ -10,9 +10,17 @@ use ruma_common::{
 };
 use ruma_signatures::{VerificationError, content_hash, verify_canonical_json_bytes};
 
-use crate::{format::RemotePdu, json, version::RoomVersion};
+use crate::{
+    format::{MAX_PDU_BYTES, RemotePdu},
+    json,
+    pdu::Pdu,
+    redact,
+    version::RoomVersion,
+};
 
 mod key;
+#[cfg(test)]
+mod tests;
 
 pub use self::key::{KeyFileError, SigningKey};
 pub use ruma_signatures::{PublicKeyMap, PublicKeySet};
@@ -45,7 +53,10 @@ pub enum SignatureError {
     /// `hashes.sha256` is absent or no text.
     #[error("no content hash")]
     NoHash,
-    /// An id that names a server that must sign is malformed.
+    /// With one more signature the event would be too large.
+    #[error("event of {0} bytes is too large")]
+    TooLarge(usize),
+    /// A part that the check needs is malformed.
     #[error("malformed {0}")]
     Malformed(&'static str),
 }
@@ -92,6 +103,74 @@ pub fn insert(
         CanonicalJsonValue::String(signature.to_owned()),
     );
     Ok(())
+}
+
+/// The event with one more signature of this server, over the same text its sender signed: for joins that a user of
+/// ours authorises, and for invites of our users.
+///
+/// # Errors
+///
+/// The stored text is damaged, or the event would be larger than 65,536 bytes.
+pub fn co_sign(
+    pdu: &Pdu,
+    version: RoomVersion,
+    server: &ServerName,
+    key: &SigningKey,
+) -> Result<Pdu, SignatureError> {
+    let mut object = stored_object(pdu)?;
+    let text = redact::reference_text(&object, version).ok_or(SignatureError::Malformed("type"))?;
+    insert(
+        &mut object,
+        server,
+        key.id(),
+        &key.sign_base64(text.as_bytes()),
+    )?;
+    restored(pdu, version, &object)
+}
+
+/// The event with the signatures of `signatures` (server to key id to base64) merged into its own; what it already has
+/// stays. None of them is verified here.
+///
+/// # Errors
+///
+/// As [`co_sign`], or `signatures` is no object of objects of texts.
+pub fn merge(
+    pdu: &Pdu,
+    version: RoomVersion,
+    signatures: &CanonicalJsonObject,
+) -> Result<Pdu, SignatureError> {
+    let mut object = stored_object(pdu)?;
+    let malformed = || SignatureError::Malformed("signatures");
+    for (server, of_server) in signatures {
+        let server = <&ServerName>::try_from(server.as_str()).map_err(|_| malformed())?;
+        for (key_id, signature) in of_server.as_object().ok_or_else(malformed)? {
+            let known = signatures_of(&object, server)
+                .is_ok_and(|mut known| known.any(|(known, _)| known == key_id));
+            if !known {
+                let signature = signature.as_str().ok_or_else(malformed)?;
+                insert(&mut object, server, key_id, signature)?;
+            }
+        }
+    }
+    restored(pdu, version, &object)
+}
+
+fn stored_object(pdu: &Pdu) -> Result<CanonicalJsonObject, SignatureError> {
+    json::parse_object(pdu.json()).map_err(|_| SignatureError::Malformed("event"))
+}
+
+fn restored(
+    pdu: &Pdu,
+    version: RoomVersion,
+    object: &CanonicalJsonObject,
+) -> Result<Pdu, SignatureError> {
+    let text = json::to_string(object);
+    if text.len() > MAX_PDU_BYTES {
+        return Err(SignatureError::TooLarge(text.len()));
+    }
+    Pdu::from_stored(text, pdu.event_id().clone(), version)
+        .map(|signed| signed.with_rejected(pdu.rejected()))
+        .map_err(|_| SignatureError::Malformed("event"))
 }
 
 /// Checks that `server` signed a JSON object, by at least one key of `keys` and by no key of `keys` wrongly.

@@ -11,6 +11,8 @@ use ruma_common::{EventId, OwnedEventId};
 use crate::{auth::keep_failure, pdu::Pdu, version::RoomVersion};
 
 mod oracle;
+#[cfg(test)]
+mod tests;
 
 pub use self::oracle::{auth_chain, conflicted_subgraph, resolve_full};
 
