@@ -1,0 +1,309 @@
+//! What is measured: sends into many rooms and one, sends into rooms of 2 and 300, delivery.
+
+use std::{
+    io::{Error, Result},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+};
+
+use futures::future::try_join_all;
+use serde_json::{Value, json};
+
+use crate::{
+    http::Client,
+    server::{Processors, Server},
+};
+
+const RUN: Duration = Duration::from_secs(6);
+
+#[derive(Clone)]
+struct User {
+    token: String,
+}
+
+/// Runs every scenario and prints a line for each.
+pub async fn all(server: &Server) -> Result<()> {
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    println!("idle memory: {:.0} MB", server.memory_mb());
+    let users = register(server, 300).await?;
+    let first = |count: usize| users.get(..count).unwrap_or_default();
+
+    let mut senders = Vec::new();
+    for user in first(16) {
+        senders.push((user.clone(), create_room(server, user, &[]).await?));
+    }
+    sends(server, "16 clients into 16 rooms", &senders).await?;
+
+    let (creator, guests) = first(16)
+        .split_first()
+        .ok_or_else(|| Error::other("no users"))?;
+    let room = create_room(server, creator, guests).await?;
+    let senders: Vec<_> = first(16)
+        .iter()
+        .map(|user| (user.clone(), room.clone()))
+        .collect();
+    sends(server, "16 clients into one room", &senders).await?;
+
+    members_2_and_300(server, &users).await?;
+    delivery(server, first(21)).await?;
+    println!("memory after everything: {:.0} MB", server.memory_mb());
+    Ok(())
+}
+
+async fn register(server: &Server, count: usize) -> Result<Vec<User>> {
+    let begin = Instant::now();
+    let run = begin.elapsed().as_nanos() + u128::from(std::process::id());
+    let groups = try_join_all((0..8).map(|group| async move {
+        let mut client = Client::connect(&server.host, None).await?;
+        let mut users = Vec::new();
+        for number in (group..count).step_by(8) {
+            let body = json!({
+                "username": format!("bench{run}-{number}"),
+                "password": "correct horse battery",
+                "auth": {"type": "m.login.dummy"},
+            });
+            let answer = client
+                .call(
+                    "POST",
+                    "/_matrix/client/v3/register",
+                    Some(&body.to_string()),
+                )
+                .await?;
+            let answer = answer.json()?;
+            users.push(User {
+                token: text(&answer, "access_token")?,
+            });
+        }
+        Ok::<_, Error>(users)
+    }))
+    .await?;
+    println!(
+        "registered {count} users in {:.1} s",
+        begin.elapsed().as_secs_f64()
+    );
+    Ok(groups.into_iter().flatten().collect())
+}
+
+fn text(answer: &Value, key: &str) -> Result<String> {
+    answer
+        .get(key)
+        .and_then(Value::as_str)
+        .map(str::to_owned)
+        .ok_or_else(|| Error::other(format!("no {key} in {answer}")))
+}
+
+async fn create_room(server: &Server, creator: &User, guests: &[User]) -> Result<String> {
+    let mut client = Client::connect(&server.host, Some(creator.token.clone())).await?;
+    let body = json!({"preset": "public_chat"}).to_string();
+    let answer = client
+        .call("POST", "/_matrix/client/v3/createRoom", Some(&body))
+        .await?;
+    let room = text(&answer.json()?, "room_id")?;
+    for guest in guests {
+        let mut client = Client::connect(&server.host, Some(guest.token.clone())).await?;
+        let path = format!("/_matrix/client/v3/join/{}", encode(&room));
+        client.call("POST", &path, Some("{}")).await?.json()?;
+    }
+    Ok(room)
+}
+
+fn encode(id: &str) -> String {
+    id.replace('!', "%21").replace(':', "%3A")
+}
+
+struct Measured {
+    sends: u64,
+    seconds: f64,
+    cpu_ms_each: f64,
+    idle: f64,
+}
+
+/// Each of `senders` sends one message after the other until the time is over.
+async fn measure(server: &Server, senders: &[(User, String)], run: Duration) -> Result<Measured> {
+    let sent = Arc::new(AtomicU64::new(0));
+    let (begin, cpu, processors) = (Instant::now(), server.cpu(), Processors::now());
+    try_join_all(senders.iter().enumerate().map(|(number, (user, room))| {
+        let sent = sent.clone();
+        let path = format!(
+            "/_matrix/client/v3/rooms/{}/send/m.room.message",
+            encode(room)
+        );
+        async move {
+            let mut client = Client::connect(&server.host, Some(user.token.clone())).await?;
+            let mut count = 0;
+            while begin.elapsed() < run {
+                let txn = format!("{path}/{number}-{}-{count}", now_ns());
+                client
+                    .call(
+                        "PUT",
+                        &txn,
+                        Some(r#"{"msgtype":"m.text","body":"It burns."}"#),
+                    )
+                    .await?
+                    .json()?;
+                count += 1;
+            }
+            sent.fetch_add(count, Ordering::Relaxed);
+            Ok::<_, Error>(())
+        }
+    }))
+    .await?;
+    let (sends, seconds) = (sent.load(Ordering::Relaxed), begin.elapsed().as_secs_f64());
+    let cpu_ms_each = (server.cpu() - cpu).as_secs_f64() * 1000.0 / sends.max(1) as f64;
+    Ok(Measured {
+        sends,
+        seconds,
+        cpu_ms_each,
+        idle: processors.idle_percent(),
+    })
+}
+
+async fn sends(server: &Server, name: &str, senders: &[(User, String)]) -> Result<()> {
+    let measured = measure(server, senders, RUN).await?;
+    println!(
+        "{name}: {:.0} sends/s, {:.3} ms CPU each, processors {:.0} % idle",
+        measured.sends as f64 / measured.seconds,
+        measured.cpu_ms_each,
+        measured.idle
+    );
+    Ok(())
+}
+
+/// Two senders in a room of two and in a room of 300, in turns so that noise meets both.
+async fn members_2_and_300(server: &Server, users: &[User]) -> Result<()> {
+    let [first, second, rest @ ..] = users else {
+        return Err(Error::other("too few users"));
+    };
+    let small = create_room(server, first, std::slice::from_ref(second)).await?;
+    let guests: Vec<User> = std::iter::once(second.clone())
+        .chain(rest.iter().cloned())
+        .collect();
+    let begin = Instant::now();
+    let large = create_room(server, first, &guests).await?;
+    println!(
+        "{} joins of one room: {:.2} ms each",
+        guests.len(),
+        begin.elapsed().as_secs_f64() * 1000.0 / guests.len() as f64
+    );
+    let (mut small_ms, mut large_ms) = (Vec::new(), Vec::new());
+    for _ in 0..4 {
+        for (room, figures) in [(&small, &mut small_ms), (&large, &mut large_ms)] {
+            let senders = [
+                (first.clone(), room.clone()),
+                (second.clone(), room.clone()),
+            ];
+            figures.push(
+                measure(server, &senders, Duration::from_secs(2))
+                    .await?
+                    .cpu_ms_each,
+            );
+        }
+    }
+    let mean = |figures: &[f64]| figures.iter().sum::<f64>() / figures.len() as f64;
+    println!(
+        "a send into a room of 2: {:.3} ms CPU, of 300: {:.3} ms CPU, ratio {:.2}",
+        mean(&small_ms),
+        mean(&large_ms),
+        mean(&large_ms) / mean(&small_ms)
+    );
+    Ok(())
+}
+
+/// One sender at 50 messages/s, 20 receivers with a waiting `/sync` each.
+async fn delivery(server: &Server, users: &[User]) -> Result<()> {
+    let (sender, receivers) = users
+        .split_first()
+        .ok_or_else(|| Error::other("no users"))?;
+    let room = create_room(server, sender, receivers).await?;
+    let total = 50 * 8;
+    let mut waiting = Vec::new();
+    for receiver in receivers {
+        let mut client = Client::connect(&server.host, Some(receiver.token.clone())).await?;
+        let since = sync(&mut client, None).await?;
+        let since = text(&since, "next_batch")?;
+        waiting.push(tokio::spawn(receive(client, since, room.clone(), total)));
+    }
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let cpu = server.cpu();
+    let mut client = Client::connect(&server.host, Some(sender.token.clone())).await?;
+    let mut ticks = tokio::time::interval(Duration::from_millis(20));
+    for number in 0..total {
+        ticks.tick().await;
+        let path = format!(
+            "/_matrix/client/v3/rooms/{}/send/m.room.message/d{number}-{}",
+            encode(&room),
+            now_ns()
+        );
+        let body = json!({"msgtype": "m.text", "body": now_ns().to_string()}).to_string();
+        client.call("PUT", &path, Some(&body)).await?.json()?;
+    }
+    let mut latencies = Vec::new();
+    for task in waiting {
+        latencies.extend(task.await.map_err(Error::other)??);
+    }
+    latencies.sort_unstable();
+    let at = |share: f64| {
+        let index = ((latencies.len() - 1) as f64 * share) as usize;
+        latencies.get(index).copied().unwrap_or_default() as f64 / 1e6
+    };
+    println!(
+        "delivery to {} waiting syncs at 50/s: p50 {:.2} ms, p99 {:.2} ms, {:.3} ms CPU per delivery ({} deliveries, sends included)",
+        receivers.len(),
+        at(0.5),
+        at(0.99),
+        (server.cpu() - cpu).as_secs_f64() * 1000.0 / latencies.len() as f64,
+        latencies.len()
+    );
+    Ok(())
+}
+
+async fn sync(client: &mut Client, since: Option<&str>) -> Result<Value> {
+    let path = match since {
+        Some(since) => format!("/_matrix/client/v3/sync?timeout=30000&since={since}"),
+        None => "/_matrix/client/v3/sync?timeout=0".to_owned(),
+    };
+    client.call("GET", &path, None).await?.json()
+}
+
+/// Nanoseconds from the send to the receipt of each of `total` messages.
+async fn receive(
+    mut client: Client,
+    mut since: String,
+    room: String,
+    total: usize,
+) -> Result<Vec<u64>> {
+    let mut latencies = Vec::with_capacity(total);
+    while latencies.len() < total {
+        let answer = sync(&mut client, Some(&since)).await?;
+        let now = now_ns();
+        since = text(&answer, "next_batch")?;
+        let events = answer
+            .pointer("/rooms/join")
+            .and_then(|rooms| rooms.get(&room));
+        let events = events
+            .and_then(|room| room.pointer("/timeline/events"))
+            .and_then(Value::as_array);
+        for event in events.into_iter().flatten() {
+            let sent = event
+                .pointer("/content/body")
+                .and_then(Value::as_str)
+                .and_then(|body| body.parse::<u64>().ok());
+            latencies.extend(sent.map(|sent| now.saturating_sub(sent)));
+        }
+    }
+    Ok(latencies)
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "a load program measures real time"
+)]
+fn now_ns() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map(|since| since.as_nanos() as u64)
+        .unwrap_or_default()
+}
