@@ -4,15 +4,22 @@
 //! Nothing here knows HTTP, and nothing here decides: rules live above. Every table is declared in
 //! [`table`] and described in `docs/STORAGE.md`.
 
+pub mod account_data;
 pub mod change;
 mod clock;
 mod codec;
+pub mod device;
 mod error;
+pub mod filter;
 mod key;
 mod options;
+pub mod profile;
+pub mod registration_token;
 mod store;
 pub mod table;
+pub mod token;
 mod txn;
+pub mod user;
 mod view;
 
 pub use change::{Change, Position};
@@ -24,3 +31,12 @@ pub use options::{Durability, Options, SyncHook};
 pub use store::{Commit, Snapshot, Store};
 pub use txn::Txn;
 pub use view::{Order, Row, View, Visitor};
+
+/// A new store in a directory that goes away with the test.
+#[cfg(test)]
+fn store_for_tests() -> (tempfile::TempDir, Store) {
+    let dir = tempfile::tempdir().expect("a temporary directory");
+    let options = Options::new(dir.path()).cache_bytes(8 << 20);
+    let store = Store::open(&options).expect("an empty directory opens");
+    (dir, store)
+}

@@ -92,3 +92,31 @@ pub const LOG: Table = Table::new(Family::Log, 1, "log");
 pub const META: Table = Table::new(Family::Head, 1, "meta");
 /// Follower name -> position it has passed.
 pub const CURSOR: Table = Table::new(Family::Head, 2, "cursor");
+/// User id -> user number, of local and remote users.
+pub const USER_NUMBER: Table = Table::new(Family::User, 1, "user_number");
+/// User number -> user id.
+pub const USER_ID: Table = Table::new(Family::User, 2, "user_id");
+/// One row: the number that the next new user gets.
+pub const NEXT_USER_NUMBER: Table = Table::new(Family::User, 3, "next_user_number");
+/// User number -> account of a local user.
+pub const ACCOUNT: Table = Table::new(Family::User, 4, "account");
+/// User number, device id -> device.
+pub const DEVICE: Table = Table::new(Family::User, 5, "device");
+/// User number, device id -> when and where from it was last seen; written now and then.
+pub const DEVICE_SEEN: Table = Table::new(Family::User, 6, "device_seen");
+/// SHA-256 of an access or refresh token -> whose it is.
+pub const TOKEN: Table = Table::new(Family::User, 7, "token");
+/// User number, room number or 0 for global, type -> stamped JSON.
+pub const ACCOUNT_DATA: Table = Table::new(Family::User, 8, "account_data");
+/// User number, position, room number or 0 for global, type -> nothing.
+pub const ACCOUNT_DATA_ORDER: Table = Table::new(Family::User, 9, "account_data_order");
+/// User number, profile field -> JSON value.
+pub const PROFILE: Table = Table::new(Family::User, 10, "profile");
+/// User number, filter number -> JSON.
+pub const FILTER: Table = Table::new(Family::User, 11, "filter");
+/// User number, hash of the JSON -> filter number.
+pub const FILTER_NUMBER: Table = Table::new(Family::User, 12, "filter_number");
+/// Registration token -> how often and until when it may be used.
+pub const REGISTRATION_TOKEN: Table = Table::new(Family::User, 13, "registration_token");
+/// One row: SHA-256 of the token with which the first administrator registers.
+pub const FIRST_ADMINISTRATOR: Table = Table::new(Family::User, 14, "first_administrator");

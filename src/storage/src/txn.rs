@@ -89,6 +89,12 @@ impl<'a> Txn<'a> {
         self.guards.push((key, value));
     }
 
+    /// Whether this batch has written or removed the row.
+    pub fn has_written(&self, key: &Key) -> bool {
+        let (family, bytes) = key.clone().into_parts();
+        self.writes.contains_key(&(family, bytes))
+    }
+
     /// Records what changed, for the log.
     pub fn change(&mut self, change: Change) {
         self.changes.push(change);

@@ -1,0 +1,236 @@
+//! Users, local and remote: the number that stands for a user id, and the accounts of local ones.
+
+use minicbor::{Decode, Encode};
+use ruma_common::{OwnedUserId, UserId};
+
+use crate::{
+    Error, Order, Result, Txn, View, decode, encode,
+    table::{ACCOUNT, NEXT_USER_NUMBER, USER_ID, USER_NUMBER},
+};
+
+/// Stands for a user in keys, in change records and in memory. Never reused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct UserNumber(#[n(0)] pub u64);
+
+/// The number of a user, if anything was ever remembered of them.
+pub fn number(view: &dyn View, user_id: &UserId) -> Result<Option<UserNumber>> {
+    let key = USER_NUMBER.key().raw(user_id.as_bytes());
+    view.get(&key)?.map(|value| read_number(&value)).transpose()
+}
+
+/// The numbers of many users, in their order.
+pub fn numbers(view: &dyn View, user_ids: &[&UserId]) -> Result<Vec<Option<UserNumber>>> {
+    let keys: Vec<_> = user_ids
+        .iter()
+        .map(|user_id| USER_NUMBER.key().raw(user_id.as_bytes()))
+        .collect();
+    view.get_many(&keys)?
+        .into_iter()
+        .map(|value| value.map(|value| read_number(&value)).transpose())
+        .collect()
+}
+
+/// The number of a user, given now if there was none.
+pub fn ensure(txn: &mut Txn<'_>, user_id: &UserId) -> Result<UserNumber> {
+    if let Some(number) = number(txn, user_id)? {
+        return Ok(number);
+    }
+    let counter = NEXT_USER_NUMBER.key();
+    let stored = txn.get(&counter)?;
+    let next = match &stored {
+        Some(value) => read_number(value)?.0,
+        None => 1,
+    };
+    // Whoever gives a number moves the counter, so guarding the counter guards the user id as well.
+    // A batch that has moved it before is guarded already.
+    if !txn.has_written(&counter) {
+        txn.expect_unchanged(counter.clone(), stored);
+    }
+    txn.put(counter, (next + 1).to_be_bytes());
+    txn.put(
+        USER_NUMBER.key().raw(user_id.as_bytes()),
+        next.to_be_bytes(),
+    );
+    txn.put(USER_ID.key().u64(next), user_id.as_bytes());
+    Ok(UserNumber(next))
+}
+
+/// The user id that a number stands for.
+pub fn id(view: &dyn View, user: UserNumber) -> Result<Option<OwnedUserId>> {
+    let value = view.get(&USER_ID.key().u64(user.0))?;
+    value.as_deref().map(read_id).transpose()
+}
+
+/// The user ids of many numbers, in their order.
+pub fn ids(view: &dyn View, users: &[UserNumber]) -> Result<Vec<Option<OwnedUserId>>> {
+    let keys: Vec<_> = users.iter().map(|user| USER_ID.key().u64(user.0)).collect();
+    view.get_many(&keys)?
+        .into_iter()
+        .map(|value| value.as_deref().map(read_id).transpose())
+        .collect()
+}
+
+/// What this server knows of one of its own users. Whoever has no such row is remote, or nobody.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Account {
+    /// When it was made, in milliseconds since 1970.
+    #[n(0)]
+    pub created_ts: u64,
+    /// The password's argon2id hash in PHC form; none when nobody can log in with a password.
+    #[n(1)]
+    pub password_hash: Option<String>,
+    /// May use the admin API.
+    #[n(2)]
+    pub admin: bool,
+    /// Is closed for good: no login, no token, and the name stays taken.
+    #[n(3)]
+    pub deactivated: bool,
+    /// Cannot be used until an administrator unlocks it; tokens stay.
+    #[n(4)]
+    pub locked: bool,
+    /// May read but hardly write.
+    #[n(5)]
+    pub suspended: bool,
+}
+
+/// The account of a local user.
+pub fn account(view: &dyn View, user: UserNumber) -> Result<Option<Account>> {
+    let value = view.get(&ACCOUNT.key().u64(user.0))?;
+    value.map(|value| decode(ACCOUNT, &value)).transpose()
+}
+
+/// Makes an account. The batch is built again if somebody else makes it first; so look whether it
+/// is there in the same batch.
+pub fn create_account(txn: &mut Txn<'_>, user: UserNumber, account: &Account) {
+    let key = ACCOUNT.key().u64(user.0);
+    txn.expect_absent(key.clone());
+    txn.put(key, encode(account));
+}
+
+/// Replaces an account that was read in the same batch.
+pub fn put_account(txn: &mut Txn<'_>, user: UserNumber, account: &Account) -> Result<()> {
+    guard_account(txn, user)?;
+    txn.put(ACCOUNT.key().u64(user.0), encode(account));
+    Ok(())
+}
+
+/// The batch is built again if the account changes before it is applied.
+pub fn guard_account(txn: &mut Txn<'_>, user: UserNumber) -> Result<()> {
+    let key = ACCOUNT.key().u64(user.0);
+    if !txn.has_written(&key) {
+        let stored = txn.get(&key)?;
+        txn.expect_unchanged(key, stored);
+    }
+    Ok(())
+}
+
+/// At most `limit` local users with a number above `after`.
+pub fn accounts(
+    view: &dyn View,
+    after: UserNumber,
+    limit: usize,
+) -> Result<Vec<(UserNumber, Account)>> {
+    let range = ACCOUNT
+        .key()
+        .u64(after.0.saturating_add(1))
+        .until_end_of(&ACCOUNT.key());
+    view.scan(&range, Order::Forward, limit)?
+        .into_iter()
+        .map(|(key, value)| {
+            let number = crate::KeyReader::new(&key)
+                .u64()
+                .ok_or_else(|| corrupt(ACCOUNT.name, "short key"))?;
+            Ok((UserNumber(number), decode(ACCOUNT, &value)?))
+        })
+        .collect()
+}
+
+/// Whether there is an account at all.
+pub fn has_accounts(view: &dyn View) -> Result<bool> {
+    Ok(view
+        .first(&ACCOUNT.key().prefix_range(), Order::Forward)?
+        .is_some())
+}
+
+fn read_number(value: &[u8]) -> Result<UserNumber> {
+    let bytes = value
+        .try_into()
+        .map_err(|_| corrupt(USER_NUMBER.name, "a number has eight bytes"))?;
+    Ok(UserNumber(u64::from_be_bytes(bytes)))
+}
+
+fn read_id(value: &[u8]) -> Result<OwnedUserId> {
+    std::str::from_utf8(value)
+        .ok()
+        .and_then(|text| UserId::parse(text).ok())
+        .ok_or_else(|| corrupt(USER_ID.name, "not a user id"))
+}
+
+fn corrupt(table: &'static str, reason: &str) -> Error {
+    Error::Corrupt {
+        table,
+        reason: reason.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma_common::user_id;
+
+    use crate::{Error, user};
+
+    #[tokio::test]
+    async fn a_number_is_given_once_and_leads_back() {
+        let (_dir, store) = crate::store_for_tests();
+        let alice = user_id!("@alice:example.org");
+        let bob = user_id!("@bob:example.com");
+        let (first, second) = store
+            .write::<_, Error>(|txn| Ok((user::ensure(txn, alice)?, user::ensure(txn, bob)?)))
+            .unwrap()
+            .durable()
+            .await;
+        assert_ne!(first, second);
+        let again = store
+            .write::<_, Error>(|txn| user::ensure(txn, alice))
+            .unwrap()
+            .durable()
+            .await;
+        assert_eq!(again, first);
+        store.read(|view| {
+            assert_eq!(
+                user::ids(view, &[second, first]).unwrap(),
+                [Some(bob.to_owned()), Some(alice.to_owned())]
+            );
+            assert_eq!(user::number(view, bob).unwrap(), Some(second));
+            assert_eq!(
+                user::number(view, user_id!("@carol:example.org")).unwrap(),
+                None
+            );
+        });
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+    async fn many_at_once_get_different_numbers() {
+        let (_dir, store) = crate::store_for_tests();
+        let tasks: Vec<_> = (0..100)
+            .map(|n| {
+                let store = store.clone();
+                tokio::spawn(async move {
+                    let user_id =
+                        ruma_common::UserId::parse(format!("@u{}:example.org", n % 50)).unwrap();
+                    store
+                        .write::<_, Error>(|txn| user::ensure(txn, &user_id))
+                        .unwrap()
+                        .durable()
+                        .await
+                })
+            })
+            .collect();
+        let mut numbers = std::collections::BTreeSet::new();
+        for task in tasks {
+            numbers.insert(task.await.unwrap());
+        }
+        assert_eq!(numbers.len(), 50);
+    }
+}
