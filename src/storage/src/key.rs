@@ -156,6 +156,12 @@ impl<'a> KeyReader<'a> {
         head.try_into().ok()
     }
 
+    /// Passes over parts of known length.
+    pub fn skip(&mut self, bytes: usize) -> Option<()> {
+        self.rest = self.rest.get(bytes..)?;
+        Some(())
+    }
+
     /// The next byte.
     pub fn u8(&mut self) -> Option<u8> {
         self.array::<1>().map(|[byte]| byte)

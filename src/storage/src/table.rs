@@ -120,3 +120,61 @@ pub const FILTER_NUMBER: Table = Table::new(Family::User, 12, "filter_number");
 pub const REGISTRATION_TOKEN: Table = Table::new(Family::User, 13, "registration_token");
 /// One row: SHA-256 of the token with which the first administrator registers.
 pub const FIRST_ADMINISTRATOR: Table = Table::new(Family::User, 14, "first_administrator");
+/// Room id -> room number.
+pub const ROOM_INDEX: Table = Table::new(Family::Index, 0x20, "room_index");
+/// Room number -> head.
+pub const ROOM_HEAD: Table = Table::new(Family::Head, 0x20, "room_head");
+/// Hash of the event id, room number -> event number.
+pub const EVENT_INDEX: Table = Table::new(Family::Index, 0x21, "event_index");
+/// Room number, event number -> stamped meta.
+pub const EVENT_META: Table = Table::new(Family::Head, 0x21, "event_meta");
+/// Room number, event number -> canonical JSON.
+pub const EVENT_BODY: Table = Table::new(Family::Body, 0x20, "event_body");
+/// Room number, event number -> expiry and the JSON before the redaction.
+pub const EVENT_ORIGINAL: Table = Table::new(Family::Body, 0x21, "event_original");
+/// Room number, number of a state event -> numbers of its auth events.
+pub const EVENT_AUTH: Table = Table::new(Family::State, 0x20, "event_auth");
+/// Room number, hash of the target's id, number of the redaction -> nothing.
+pub const PENDING_REDACTION: Table = Table::new(Family::Index, 0x22, "pending_redaction");
+/// Room number, hash of type and state key -> state key number.
+pub const STATE_KEY_INDEX: Table = Table::new(Family::Index, 0x23, "state_key_index");
+/// Room number, state key number -> type and state key.
+pub const STATE_KEY: Table = Table::new(Family::Index, 0x24, "state_key");
+/// Room number, hash of a type other than `m.room.member`, state key number -> nothing.
+pub const STATE_KEY_BY_TYPE: Table = Table::new(Family::Index, 0x25, "state_key_by_type");
+/// Room number, line -> where it begins.
+pub const STATE_LINE: Table = Table::new(Family::State, 0x21, "state_line");
+/// Room number, line, version -> set hash and the keys it changed.
+pub const STATE_LOG: Table = Table::new(Family::State, 0x22, "state_log");
+/// Room number, line, state key number, inverted version -> event number.
+pub const STATE_INDEX: Table = Table::new(Family::State, 0x23, "state_index");
+/// Room number, position -> the current state from there on.
+pub const STATE_CURRENT_AT: Table = Table::new(Family::State, 0x24, "state_current_at");
+/// Room number, line, inverted version, chunk -> event numbers by state key number.
+pub const STATE_CHECKPOINT: Table = Table::new(Family::Checkpoint, 0x20, "state_checkpoint");
+/// Room number, timeline position -> stamped event number and cumulative counts.
+pub const TIMELINE: Table = Table::new(Family::Timeline, 0x20, "timeline");
+/// Room number, depth, timeline position -> event number.
+pub const TOPOLOGY: Table = Table::new(Family::Timeline, 0x21, "topology");
+/// Room number, origin's time, event number -> nothing.
+pub const TIME: Table = Table::new(Family::Timeline, 0x22, "time");
+/// Room number, hash of the parent's id, `rel_type`, timeline position -> event number and depth.
+pub const RELATION: Table = Table::new(Family::Timeline, 0x23, "relation");
+/// Room number, thread root -> summary.
+pub const THREAD: Table = Table::new(Family::Timeline, 0x24, "thread");
+/// Room number, newest timeline position, thread root -> nothing.
+pub const THREAD_ORDER: Table = Table::new(Family::Timeline, 0x25, "thread_order");
+/// Room number, thread root, timeline position -> cumulative counts of the thread.
+pub const THREAD_COUNT: Table = Table::new(Family::Timeline, 0x26, "thread_count");
+/// Room number, membership, user number -> nothing.
+pub const MEMBERSHIP: Table = Table::new(Family::Timeline, 0x27, "membership");
+/// Room number, user number, thread -> timeline position up to which the user has read.
+pub const READ_POSITION: Table = Table::new(Family::Timeline, 0x28, "read_position");
+/// Room number, user number, timeline position -> an event that highlights.
+pub const HIGHLIGHT: Table = Table::new(Family::Timeline, 0x29, "highlight");
+/// Room number, server name -> its joined users.
+pub const SERVER: Table = Table::new(Family::Timeline, 0x2a, "server");
+/// User number, room number -> stamped current membership.
+pub const MEMBER: Table = Table::new(Family::User, 0x20, "member");
+/// User number, device id, endpoint, room number, hash of the transaction id -> event id.
+pub const TRANSACTION: Table = Table::new(Family::Queue, 0x20, "transaction");

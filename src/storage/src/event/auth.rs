@@ -1,0 +1,77 @@
+//! The auth references of state events, as numbers: the edges of a room's auth graph.
+
+use std::ops::ControlFlow;
+
+use super::room_event_key;
+use crate::{
+    Error, KeyReader, Order, Result, Txn, View,
+    hash::{put_varint, take_varint},
+    room::{EventNumber, RoomNumber},
+    table::EVENT_AUTH,
+};
+
+/// Stores what a state event cites. Each cited event has a smaller number, except where an outlier came late.
+pub fn put(txn: &mut Txn<'_>, room: RoomNumber, event: EventNumber, cited: &[EventNumber]) {
+    let mut row = Vec::with_capacity(2 * cited.len());
+    for number in cited {
+        put_varint(&mut row, u64::from(number.0));
+    }
+    txn.put(room_event_key(EVENT_AUTH, room, event), row);
+}
+
+/// What an event cites; `None` for an event that is no state event or is unknown.
+pub fn of(
+    view: &dyn View,
+    room: RoomNumber,
+    event: EventNumber,
+) -> Result<Option<Vec<EventNumber>>> {
+    view.get(&room_event_key(EVENT_AUTH, room, event))?
+        .map(|row| read(&row))
+        .transpose()
+}
+
+/// Shows every state event from `first` on, and what it cites, in the order of the numbers.
+pub fn visit(
+    view: &dyn View,
+    room: RoomNumber,
+    first: EventNumber,
+    mut visitor: impl FnMut(EventNumber, &[EventNumber]),
+) -> Result<()> {
+    let range = room_event_key(EVENT_AUTH, room, first).until_end_of(&EVENT_AUTH.key().u64(room.0));
+    let mut outcome = Ok(());
+    view.visit(&range, Order::Forward, &mut |key, row| {
+        let mut reader = KeyReader::new(key);
+        let number = reader.u64().and_then(|_| reader.u32());
+        match (number, read(row)) {
+            (Some(number), Ok(cited)) => {
+                visitor(EventNumber(number), &cited);
+                ControlFlow::Continue(())
+            }
+            (_, Err(error)) => {
+                outcome = Err(error);
+                ControlFlow::Break(())
+            }
+            (None, _) => {
+                outcome = Err(corrupt());
+                ControlFlow::Break(())
+            }
+        }
+    })?;
+    outcome
+}
+
+fn read(mut row: &[u8]) -> Result<Vec<EventNumber>> {
+    let mut cited = Vec::with_capacity(4);
+    while !row.is_empty() {
+        let number = take_varint(&mut row).and_then(|number| u32::try_from(number).ok());
+        cited.push(EventNumber(number.ok_or_else(corrupt)?));
+    }
+    Ok(cited)
+}
+
+fn corrupt() -> Error {
+    Error::Corrupt {
+        table: EVENT_AUTH.name,
+        reason: "not a list of numbers".to_owned(),
+    }
+}

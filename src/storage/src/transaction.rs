@@ -1,0 +1,56 @@
+//! Transaction ids: which event a client's request made, so that a repeated request makes no second one.
+
+use ruma_common::{DeviceId, EventId, OwnedEventId, TransactionId};
+
+use crate::{
+    Error, Key, Result, Txn, View, hash::hash16, room::RoomNumber, table::TRANSACTION,
+    user::UserNumber,
+};
+
+/// What makes a transaction id unique. "The transaction ID is scoped to the access token", here to the device, "for a
+/// given endpoint".
+#[derive(Clone, Copy, Debug)]
+pub struct TransactionKey<'a> {
+    /// Whose request it is.
+    pub user: UserNumber,
+    /// The device; none for an application service's user without a device.
+    pub device_id: Option<&'a DeviceId>,
+    /// The endpoint and those of its parameters that tell requests apart, such as `send/m.room.message`.
+    pub endpoint: &'a str,
+    /// The room.
+    pub room: RoomNumber,
+    /// The transaction id.
+    pub transaction_id: &'a TransactionId,
+}
+
+impl TransactionKey<'_> {
+    fn key(&self) -> Key {
+        TRANSACTION
+            .key()
+            .u64(self.user.0)
+            .text(self.device_id.map_or("", DeviceId::as_str))
+            .text(self.endpoint)
+            .u64(self.room.0)
+            .raw(&hash16(self.transaction_id.as_bytes()).to_be_bytes())
+    }
+}
+
+/// The event that the request made when it first came.
+pub fn event_id(view: &dyn View, key: &TransactionKey<'_>) -> Result<Option<OwnedEventId>> {
+    let Some(row) = view.get(&key.key())? else {
+        return Ok(None);
+    };
+    std::str::from_utf8(&row)
+        .ok()
+        .and_then(|text| EventId::parse(text).ok())
+        .map(Some)
+        .ok_or_else(|| Error::Corrupt {
+            table: TRANSACTION.name,
+            reason: "not an event id".to_owned(),
+        })
+}
+
+/// Remembers it, in the batch that stores the event.
+pub fn put(txn: &mut Txn<'_>, key: &TransactionKey<'_>, event_id: &EventId) {
+    txn.put(key.key(), event_id.as_str());
+}

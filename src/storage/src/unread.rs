@@ -1,0 +1,280 @@
+//! What counts as unread: classes of events accumulated along timelines, how far each user has read, and the events
+//! that highlight.
+//!
+//! Totals need no row for each member: what is unread is the cumulative count at the newest event minus the one at
+//! the read position, per thread, the main timeline being one of them.
+
+use minicbor::{Decode, Encode};
+
+use crate::{
+    Error, Key, KeyReader, Order, Result, Txn, View,
+    hash::{put_varint, take_varint},
+    room::{EventNumber, RoomNumber, TimelinePosition},
+    table::{HIGHLIGHT, READ_POSITION, THREAD_COUNT},
+    user::UserNumber,
+};
+
+/// What the default push rules make of an event, whoever reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Class {
+    /// A message in a room of more than two.
+    Message,
+    /// A message in a room of two.
+    OneToOne,
+    /// An encrypted event in a room of more than two.
+    Encrypted,
+    /// An encrypted event in a room of two.
+    OneToOneEncrypted,
+}
+
+/// How many events of each class.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Counts {
+    /// [`Class::Message`].
+    #[n(0)]
+    pub message: u64,
+    /// [`Class::OneToOne`].
+    #[n(1)]
+    pub one_to_one: u64,
+    /// [`Class::Encrypted`].
+    #[n(2)]
+    pub encrypted: u64,
+    /// [`Class::OneToOneEncrypted`].
+    #[n(3)]
+    pub one_to_one_encrypted: u64,
+}
+
+impl Counts {
+    /// Counts one event more.
+    #[must_use]
+    pub fn with(mut self, class: Option<Class>) -> Self {
+        match class {
+            None => {}
+            Some(Class::Message) => self.message += 1,
+            Some(Class::OneToOne) => self.one_to_one += 1,
+            Some(Class::Encrypted) => self.encrypted += 1,
+            Some(Class::OneToOneEncrypted) => self.one_to_one_encrypted += 1,
+        }
+        self
+    }
+
+    /// What came since `earlier`.
+    #[must_use]
+    pub fn since(self, earlier: Self) -> Self {
+        Self {
+            message: self.message.saturating_sub(earlier.message),
+            one_to_one: self.one_to_one.saturating_sub(earlier.one_to_one),
+            encrypted: self.encrypted.saturating_sub(earlier.encrypted),
+            one_to_one_encrypted: self
+                .one_to_one_encrypted
+                .saturating_sub(earlier.one_to_one_encrypted),
+        }
+    }
+
+    /// All classes together.
+    pub fn total(self) -> u64 {
+        self.message + self.one_to_one + self.encrypted + self.one_to_one_encrypted
+    }
+
+    pub(crate) fn write(self, row: &mut Vec<u8>) {
+        for count in [
+            self.message,
+            self.one_to_one,
+            self.encrypted,
+            self.one_to_one_encrypted,
+        ] {
+            put_varint(row, count);
+        }
+    }
+
+    pub(crate) fn read(row: &mut &[u8]) -> Option<Self> {
+        Some(Self {
+            message: take_varint(row)?,
+            one_to_one: take_varint(row)?,
+            encrypted: take_varint(row)?,
+            one_to_one_encrypted: take_varint(row)?,
+        })
+    }
+}
+
+/// Which timeline of a room a read position is about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Thread {
+    /// All of them: an unthreaded receipt.
+    Unthreaded,
+    /// The main timeline.
+    Main,
+    /// The thread of this root.
+    Root(EventNumber),
+}
+
+impl Thread {
+    fn code(self) -> u64 {
+        match self {
+            Self::Unthreaded => 0,
+            Self::Main => 1,
+            Self::Root(event) => u64::from(event.0) + 2,
+        }
+    }
+
+    fn from_code(code: u64) -> Option<Self> {
+        Some(match code {
+            0 => Self::Unthreaded,
+            1 => Self::Main,
+            _ => Self::Root(EventNumber(u32::try_from(code - 2).ok()?)),
+        })
+    }
+}
+
+/// An event that highlights for one user.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Highlight {
+    /// Its place.
+    pub at: TimelinePosition,
+    /// The event.
+    pub event: EventNumber,
+    /// The timeline it belongs to: [`Thread::Main`] or a root.
+    pub thread: Thread,
+    /// It highlights although its class does not count, or the other way round: what it adds to the total.
+    pub adds: u64,
+}
+
+fn read_key(room: RoomNumber, user: UserNumber) -> Key {
+    READ_POSITION.key().u64(room.0).u64(user.0)
+}
+
+fn highlight_key(room: RoomNumber, user: UserNumber) -> Key {
+    HIGHLIGHT.key().u64(room.0).u64(user.0)
+}
+
+fn count_key(room: RoomNumber, root: EventNumber) -> Key {
+    THREAD_COUNT.key().u64(room.0).u32(root.0)
+}
+
+/// How far a user has read, for each timeline with a position of its own.
+pub fn read_positions(
+    view: &dyn View,
+    room: RoomNumber,
+    user: UserNumber,
+) -> Result<Vec<(Thread, TimelinePosition)>> {
+    let rows = view.scan(
+        &read_key(room, user).prefix_range(),
+        Order::Forward,
+        usize::MAX,
+    )?;
+    Ok(rows
+        .iter()
+        .filter_map(|(key, row)| {
+            let mut reader = KeyReader::new(key);
+            reader.skip(16)?;
+            let thread = Thread::from_code(reader.u64()?)?;
+            let at = i64::from_be_bytes(row.as_slice().try_into().ok()?);
+            Some((thread, TimelinePosition(at)))
+        })
+        .collect())
+}
+
+/// Moves how far a user has read; never backwards. Whether it moved.
+pub fn put_read_position(
+    txn: &mut Txn<'_>,
+    room: RoomNumber,
+    user: UserNumber,
+    thread: Thread,
+    at: TimelinePosition,
+) -> Result<bool> {
+    let key = read_key(room, user).u64(thread.code());
+    let old = txn.get(&key)?;
+    let old = old
+        .and_then(|row| row.try_into().ok())
+        .map(i64::from_be_bytes);
+    if old.is_some_and(|old| old >= at.0) {
+        return Ok(false);
+    }
+    txn.put(key, at.0.to_be_bytes());
+    Ok(true)
+}
+
+/// Forgets how far a user has read and what highlighted: they left the room.
+pub fn delete(txn: &mut Txn<'_>, room: RoomNumber, user: UserNumber) {
+    txn.delete_range(read_key(room, user).prefix_range());
+    txn.delete_range(highlight_key(room, user).prefix_range());
+}
+
+/// Remembers that an event highlights for a user.
+pub fn put_highlight(txn: &mut Txn<'_>, room: RoomNumber, user: UserNumber, highlight: &Highlight) {
+    let mut row = Vec::with_capacity(8);
+    put_varint(&mut row, u64::from(highlight.event.0));
+    put_varint(&mut row, highlight.thread.code());
+    put_varint(&mut row, highlight.adds);
+    txn.put(highlight_key(room, user).i64(highlight.at.0), row);
+}
+
+/// Forgets that the event at a place highlights for a user: it was redacted.
+pub fn delete_highlight(
+    txn: &mut Txn<'_>,
+    room: RoomNumber,
+    user: UserNumber,
+    at: TimelinePosition,
+) {
+    txn.delete(highlight_key(room, user).i64(at.0));
+}
+
+/// At most `limit` events behind `after` that highlight for a user, oldest first.
+pub fn highlights_after(
+    view: &dyn View,
+    room: RoomNumber,
+    user: UserNumber,
+    after: TimelinePosition,
+    limit: usize,
+) -> Result<Vec<Highlight>> {
+    let prefix = highlight_key(room, user);
+    let first = prefix.clone().i64(after.0.saturating_add(1));
+    view.scan(&first.until_end_of(&prefix), Order::Forward, limit)?
+        .iter()
+        .map(|(key, row)| {
+            read_highlight(key, row).ok_or_else(|| Error::Corrupt {
+                table: HIGHLIGHT.name,
+                reason: "malformed row".to_owned(),
+            })
+        })
+        .collect()
+}
+
+fn read_highlight(key: &[u8], mut row: &[u8]) -> Option<Highlight> {
+    let mut reader = KeyReader::new(key);
+    reader.skip(16)?;
+    Some(Highlight {
+        at: TimelinePosition(reader.i64()?),
+        event: EventNumber(u32::try_from(take_varint(&mut row)?).ok()?),
+        thread: Thread::from_code(take_varint(&mut row)?)?,
+        adds: take_varint(&mut row)?,
+    })
+}
+
+/// Writes the counts of a thread up to and with the event at a place.
+pub fn put_thread_counts(
+    txn: &mut Txn<'_>,
+    room: RoomNumber,
+    root: EventNumber,
+    at: TimelinePosition,
+    counts: Counts,
+) {
+    let mut row = Vec::with_capacity(4);
+    counts.write(&mut row);
+    txn.put(count_key(room, root).i64(at.0), row);
+}
+
+/// The counts of a thread at its newest event at or before a place; zero before its first.
+pub fn thread_counts(
+    view: &dyn View,
+    room: RoomNumber,
+    root: EventNumber,
+    at: TimelinePosition,
+) -> Result<Counts> {
+    let prefix = count_key(room, root);
+    let end = prefix.clone().i64(at.0.saturating_add(1));
+    let row = view.first(&prefix.until(&end), Order::Reverse)?;
+    Ok(row
+        .and_then(|(_, row)| Counts::read(&mut row.as_slice()))
+        .unwrap_or_default())
+}
