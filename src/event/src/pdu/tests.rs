@@ -153,6 +153,14 @@ impl Pdu {
 }
 
 #[test]
+fn an_event_may_be_shared_between_threads() {
+    fn shared<T: Send + Sync + Clone>() {}
+    shared::<Pdu>();
+    shared::<crate::signature::SigningKey>();
+    shared::<crate::auth::PowerLevels>();
+}
+
+#[test]
 fn reading_costs_little() {
     let mut room = Room::new(version("12"), json!({}));
     let pdu = room.build(
