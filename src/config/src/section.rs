@@ -109,7 +109,7 @@ pub struct Rooms {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Log {
-    /// A level (`error`, `warn`, `info`, `debug`, `trace`) or `tracing` directives such as `info,room=debug`.
+    /// A level (`error`, `warn`, `info`, `debug`, `trace`) or `tracing` directives such as `info,hearth_room=debug`.
     pub level: String,
     pub format: LogFormat,
 }

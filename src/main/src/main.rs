@@ -1,2 +1,59 @@
-//! The hearth binary.
-fn main() {}
+//! Floor 7: the process. Arguments, logging, everything built in floor order, listeners, signals, shutdown.
+
+mod arguments;
+mod compose;
+mod connection;
+mod listen;
+mod logging;
+mod shutdown;
+mod signing_key;
+
+use std::{error::Error, process::ExitCode};
+
+use clap::Parser as _;
+use config::Config;
+use tikv_jemallocator::Jemalloc;
+
+use crate::{arguments::Arguments, compose::House};
+
+#[global_allocator]
+static ALLOCATOR: Jemalloc = Jemalloc;
+
+fn main() -> ExitCode {
+    match start() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("hearth: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start() -> Result<(), Box<dyn Error>> {
+    let arguments = Arguments::parse();
+    let env = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    let config = config::load(arguments.config.as_deref(), env, &arguments.set)?;
+    logging::start(&config.log)?;
+    tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?
+        .block_on(run(config))
+}
+
+async fn run(config: Config) -> Result<(), Box<dyn Error>> {
+    // Before anything is served: a signal that comes during the start is not lost.
+    let mut signals = shutdown::Signals::new()?;
+    let listeners = listen::bind(&config.server.listen).await?;
+    let House { router, stopping } = compose::compose(config).await?;
+    let server = listen::serve(listeners, router);
+    signals.wait().await;
+    tracing::info!("stopping");
+    // Long polls answer now; everything else gets the time it needs.
+    stopping.send_replace(true);
+    tokio::select! {
+        () = server.stop() => tracing::info!("stopped"),
+        () = signals.wait() => tracing::warn!("stopped without waiting for requests"),
+    }
+    Ok(())
+}

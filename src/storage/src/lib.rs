@@ -15,6 +15,7 @@ pub mod filter;
 mod hash;
 mod key;
 pub mod membership;
+pub mod meta;
 mod options;
 pub mod profile;
 pub mod registration_token;

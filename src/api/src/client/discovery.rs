@@ -1,0 +1,45 @@
+//! What a client asks before it knows anything: versions, the well-known document.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use ruma_client_api::discovery::{
+    discover_homeserver::{self, HomeserverInfo},
+    get_supported_versions,
+};
+
+use crate::{Args, Error, Result, Services};
+
+/// The versions of the specification of which everything that clients derive from them is served, without a hole.
+const VERSIONS: [&str; 11] = [
+    "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11",
+];
+
+/// Features by the name of their proposal; only what works here.
+const UNSTABLE_FEATURES: [&str; 0] = [];
+
+/// `GET /_matrix/client/versions`
+pub(crate) async fn versions(
+    _: Arc<Services>,
+    _: Args<get_supported_versions::Request>,
+) -> Result<get_supported_versions::Response> {
+    let versions = VERSIONS.map(str::to_owned).to_vec();
+    let mut response = get_supported_versions::Response::new(versions);
+    response.unstable_features = UNSTABLE_FEATURES
+        .iter()
+        .map(|feature| ((*feature).to_owned(), true))
+        .collect::<BTreeMap<_, _>>();
+    Ok(response)
+}
+
+/// `GET /.well-known/matrix/client`
+pub(crate) async fn well_known_client(
+    services: Arc<Services>,
+    _: Args<discover_homeserver::Request>,
+) -> Result<discover_homeserver::Response> {
+    // "404: No server discovery information available."
+    let url = services
+        .public_url
+        .clone()
+        .ok_or_else(|| Error::not_found("No discovery information"))?;
+    Ok(discover_homeserver::Response::new(HomeserverInfo::new(url)))
+}

@@ -1,0 +1,233 @@
+//! The error table: the only place that knows status codes. Domain errors become an errcode here.
+
+use std::borrow::Cow;
+
+use axum::body::Body;
+use bytes::BytesMut;
+use http::StatusCode;
+use ruma_client_api::uiaa::UiaaInfo;
+use ruma_client_api::uiaa::UiaaResponse;
+use ruma_common::api::{
+    OutgoingResponseExt as _,
+    error::{
+        DeserializationError, Error as MatrixError, ErrorBody, ErrorKind, FromHttpRequestError,
+        StandardErrorBody, UnknownTokenErrorData,
+    },
+};
+
+/// The most characters of a parser's message that a client gets back: it may quote the client's own text.
+const MAX_MESSAGE: usize = 256;
+
+/// Why a request is not answered with success.
+#[derive(Debug)]
+pub struct Error(Box<Inner>);
+
+#[derive(Debug)]
+enum Inner {
+    Matrix {
+        status: StatusCode,
+        kind: ErrorKind,
+        message: Cow<'static, str>,
+    },
+    /// "The homeserver returns an HTTP 401 response with […] flows": more stages are needed.
+    Interactive(UiaaInfo),
+}
+
+impl Error {
+    /// An error with everything chosen by the caller; the functions below have names for most.
+    fn new(status: StatusCode, kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self(Box::new(Inner::Matrix {
+            status,
+            kind,
+            message: message.into(),
+        }))
+    }
+
+    fn bad_request(kind: ErrorKind, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, kind, message)
+    }
+
+    /// The body is not JSON in UTF-8.
+    pub(crate) fn not_json(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::bad_request(ErrorKind::NotJson, message)
+    }
+
+    /// The body is JSON, but not as the endpoint needs it.
+    pub(crate) fn bad_json(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::bad_request(ErrorKind::BadJson, message)
+    }
+
+    /// Something required is absent.
+    pub(crate) fn missing_param(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::bad_request(ErrorKind::MissingParam, message)
+    }
+
+    /// A parameter of path or query has a value that cannot be.
+    pub(crate) fn invalid_param(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::bad_request(ErrorKind::InvalidParam, message)
+    }
+
+    /// Not allowed.
+    pub(crate) fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::FORBIDDEN, ErrorKind::Forbidden, message)
+    }
+
+    /// There is no such thing, or the asker may not know of it.
+    pub(crate) fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::NOT_FOUND, ErrorKind::NotFound, message)
+    }
+
+    /// "The server did not understand the request. This is expected to be returned with a 404 HTTP status code if the
+    /// endpoint is not implemented."
+    pub(crate) fn unknown_endpoint() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            ErrorKind::Unrecognized,
+            "Unrecognized request",
+        )
+    }
+
+    /// "Or a 405 HTTP status code if the endpoint is implemented, but the incorrect HTTP method is used."
+    pub(crate) fn wrong_method() -> Self {
+        Self::new(
+            StatusCode::METHOD_NOT_ALLOWED,
+            ErrorKind::Unrecognized,
+            "Unrecognized request",
+        )
+    }
+
+    /// "No access token was specified for the request."
+    pub(crate) fn missing_token() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            ErrorKind::MissingToken,
+            "Missing access token",
+        )
+    }
+
+    /// "The access or refresh token specified was not recognised."
+    pub(crate) fn unknown_token() -> Self {
+        Self::new(
+            StatusCode::UNAUTHORIZED,
+            ErrorKind::UnknownToken(UnknownTokenErrorData::new()),
+            "Unknown access token",
+        )
+    }
+
+    /// The body is larger than the endpoint takes.
+    pub(crate) fn too_large() -> Self {
+        Self::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            ErrorKind::TooLarge,
+            "The request body is too large",
+        )
+    }
+
+    /// The URL is longer than any endpoint needs.
+    pub(crate) fn url_too_long() -> Self {
+        Self::new(
+            StatusCode::URI_TOO_LONG,
+            ErrorKind::TooLarge,
+            "The URL is too long",
+        )
+    }
+
+    /// The body is compressed.
+    pub(crate) fn compressed() -> Self {
+        Self::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            ErrorKind::Unrecognized,
+            "Compressed request bodies are not supported",
+        )
+    }
+
+    /// The body did not come in time.
+    pub(crate) fn timeout() -> Self {
+        Self::new(
+            StatusCode::REQUEST_TIMEOUT,
+            ErrorKind::Unknown,
+            "The request body did not arrive in time",
+        )
+    }
+
+    /// Our fault. What it was has been logged by the caller of this function; the client learns nothing of it.
+    pub(crate) fn internal() -> Self {
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            ErrorKind::Unknown,
+            "Internal server error",
+        )
+    }
+
+    /// The answer as HTTP.
+    pub(crate) fn into_response(self) -> http::Response<Body> {
+        let response = match *self.0 {
+            Inner::Matrix {
+                status,
+                kind,
+                message,
+            } => {
+                let body = StandardErrorBody::new(kind, message.into_owned());
+                MatrixError::new(status, ErrorBody::Standard(body))
+                    .try_into_http_response::<BytesMut>()
+            }
+            Inner::Interactive(uiaa) => {
+                UiaaResponse::AuthResponse(uiaa).try_into_http_response::<BytesMut>()
+            }
+        };
+        match response {
+            Ok(response) => response.map(|bytes| Body::from(bytes.freeze())),
+            Err(error) => {
+                tracing::error!(%error, "an error could not be written as JSON");
+                let mut response = http::Response::new(Body::empty());
+                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                response
+            }
+        }
+    }
+}
+
+/// What ruma could not read.
+impl From<FromHttpRequestError> for Error {
+    fn from(error: FromHttpRequestError) -> Self {
+        match error {
+            FromHttpRequestError::Deserialization(error) => error.into(),
+            // The router matched the method already.
+            FromHttpRequestError::MethodMismatch { .. } | _ => Self::wrong_method(),
+        }
+    }
+}
+
+impl From<DeserializationError> for Error {
+    fn from(error: DeserializationError) -> Self {
+        let message = bounded(error.to_string());
+        // "M_MISSING_PARAM: A required parameter was missing from the request." Serde has no code for it.
+        if message.starts_with("missing field") {
+            return Self::missing_param(message);
+        }
+        match error {
+            // "M_NOT_JSON: Request did not contain valid JSON."
+            DeserializationError::Json(error) if !error.is_data() => Self::not_json(message),
+            DeserializationError::Utf8(_) => Self::not_json(message),
+            // "M_BAD_JSON: Request contained valid JSON, but it was malformed in some way."
+            DeserializationError::Json(_) => Self::bad_json(message),
+            // "M_INVALID_PARAM: A parameter that was specified has the wrong value."
+            _ => Self::invalid_param(message),
+        }
+    }
+}
+
+impl From<storage::Error> for Error {
+    fn from(error: storage::Error) -> Self {
+        tracing::error!(%error, "the store failed");
+        Self::internal()
+    }
+}
+
+fn bounded(message: String) -> String {
+    if message.len() > MAX_MESSAGE {
+        message.chars().take(MAX_MESSAGE).collect()
+    } else {
+        message
+    }
+}

@@ -1,0 +1,96 @@
+//! Everything is made here, in floor order: this file is the diagram of who uses whom.
+
+use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+
+use api::Services;
+use axum::Router;
+use config::{Config, Durability};
+use ruma_common::{OwnedServerName, ServerName};
+use storage::Store;
+use tokio::sync::watch;
+
+use crate::signing_key::{self, SigningKeyError};
+
+/// How often the log is brought to disk with `storage.durability = "interval"`.
+const SYNC_INTERVAL: Duration = Duration::from_millis(200);
+
+/// What `main` runs.
+pub(crate) struct House {
+    /// The whole API.
+    pub router: Router,
+    /// Set to true when the process stops: long polls answer.
+    pub stopping: watch::Sender<bool>,
+}
+
+/// Why the server does not start. The texts are for the operator.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StartError {
+    #[error("storage.path {0}: {1}")]
+    Directory(PathBuf, io::Error),
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+    #[error(transparent)]
+    SigningKey(#[from] SigningKeyError),
+    #[error(
+        "server.name is {configured}, but the database in storage.path belongs to {stored}: \
+         a server keeps the name of its first start"
+    )]
+    ServerName {
+        configured: OwnedServerName,
+        stored: OwnedServerName,
+    },
+}
+
+/// Builds the house.
+pub(crate) async fn compose(config: Config) -> Result<House, StartError> {
+    let path = &config.storage.path;
+    fs::create_dir_all(path).map_err(|error| StartError::Directory(path.clone(), error))?;
+    let store = open_store(&config.storage)?;
+    keep_server_name(&store, &config.server.name).await?;
+    let _signing_key = signing_key::load_or_make(path)?;
+    let services = Services {
+        public_url: config.server.public_url,
+        trusted_proxies: config.server.trusted_proxies,
+    };
+    Ok(House {
+        router: api::router(Arc::new(services)),
+        stopping: watch::Sender::new(false),
+    })
+}
+
+fn open_store(config: &config::Storage) -> Result<Store, storage::Error> {
+    let cache = config.cache_bytes(config::memory_bytes());
+    let durability = match config.durability {
+        Durability::Sync => storage::Durability::Sync,
+        Durability::Interval => storage::Durability::Interval(SYNC_INTERVAL),
+        Durability::Os => storage::Durability::Os,
+    };
+    let options = storage::Options::new(&config.path)
+        .cache_bytes(usize::try_from(cache).unwrap_or(usize::MAX))
+        .durability(durability);
+    Store::open(&options)
+}
+
+/// A database belongs to one server name, that of its first start.
+async fn keep_server_name(store: &Store, name: &ServerName) -> Result<(), StartError> {
+    if name == "localhost" {
+        tracing::warn!(
+            "server.name is localhost: good for trying out. It cannot be changed once the database exists"
+        );
+    }
+    match store.read(storage::meta::server_name)? {
+        Some(stored) if stored == name => Ok(()),
+        Some(stored) => Err(StartError::ServerName {
+            configured: name.to_owned(),
+            stored,
+        }),
+        None => {
+            let commit = store.write(|txn| {
+                storage::meta::set_server_name(txn, name);
+                Ok::<_, storage::Error>(())
+            })?;
+            commit.durable().await;
+            Ok(())
+        }
+    }
+}

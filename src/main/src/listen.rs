@@ -1,0 +1,145 @@
+//! Sockets: binding, accepting, serving each connection, and stopping without cutting answers off.
+
+use std::{io, net::SocketAddr, time::Duration};
+
+use api::Peer;
+use axum::{Router, body::Body};
+use config::Listener;
+use hyper::{Request, body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::{
+    rt::TokioTimer,
+    server::graceful::{GracefulShutdown, Watcher},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::watch,
+    task::JoinSet,
+};
+use tower::ServiceExt as _;
+
+use crate::connection::{Activity, Observed};
+
+/// A request head: the URL (16 KiB) and the headers (16 KiB).
+const MAX_HEAD: usize = 32 << 10;
+
+/// Requests that still run after this are cut off when the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Why nothing is served.
+#[derive(Debug, thiserror::Error)]
+#[error("cannot listen on {address}: {error}")]
+pub(crate) struct ListenError {
+    address: SocketAddr,
+    error: io::Error,
+}
+
+/// Opens every socket of `server.listen`.
+pub(crate) async fn bind(listeners: &[Listener]) -> Result<Vec<TcpListener>, ListenError> {
+    let mut bound = Vec::new();
+    for Listener::Http(address) in listeners {
+        let failed = |error| ListenError {
+            address: *address,
+            error,
+        };
+        bound.push(TcpListener::bind(address).await.map_err(failed)?);
+    }
+    Ok(bound)
+}
+
+/// A running server.
+pub(crate) struct Server {
+    accepting: JoinSet<GracefulShutdown>,
+    stop: watch::Sender<bool>,
+}
+
+/// Serves `router` on every listener.
+pub(crate) fn serve(listeners: Vec<TcpListener>, router: Router) -> Server {
+    let (stop, stopped) = watch::channel(false);
+    let mut accepting = JoinSet::new();
+    for listener in listeners {
+        if let Ok(address) = listener.local_addr() {
+            tracing::info!(%address, "listening");
+        }
+        accepting.spawn(accept(listener, router.clone(), stopped.clone()));
+    }
+    Server { accepting, stop }
+}
+
+impl Server {
+    /// Accepts nothing more and waits until every request that has begun is answered.
+    pub(crate) async fn stop(mut self) {
+        self.stop.send_replace(true);
+        let all = async {
+            let mut connections = JoinSet::new();
+            while let Some(graceful) = self.accepting.join_next().await {
+                if let Ok(graceful) = graceful {
+                    connections.spawn(graceful.shutdown());
+                }
+            }
+            while connections.join_next().await.is_some() {}
+        };
+        if tokio::time::timeout(STOP_TIMEOUT, all).await.is_err() {
+            tracing::warn!("some requests took too long and were cut off");
+        }
+    }
+}
+
+async fn accept(
+    listener: TcpListener,
+    router: Router,
+    mut stopped: watch::Receiver<bool>,
+) -> GracefulShutdown {
+    let graceful = GracefulShutdown::new();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            _ = stopped.wait_for(|stopped| *stopped) => return graceful,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                tokio::spawn(serve_connection(
+                    socket,
+                    peer,
+                    router.clone(),
+                    graceful.watcher(),
+                ));
+            }
+            // Out of file descriptors, or a client that went away: the next one may do better.
+            Err(error) => {
+                tracing::warn!(%error, "a connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+            }
+        }
+    }
+}
+
+async fn serve_connection(socket: TcpStream, peer: SocketAddr, router: Router, watcher: Watcher) {
+    // Answers are written whole; waiting for more bytes would only delay them.
+    if socket.set_nodelay(true).is_err() {
+        return;
+    }
+    let activity = Activity::new();
+    let observed = Observed::new(socket, activity.clone());
+    let clock = activity.clone();
+    let service = service_fn(move |request: Request<Incoming>| {
+        let (router, activity) = (router.clone(), activity.clone());
+        async move {
+            activity.begin();
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(Peer(peer));
+            let response = router.oneshot(request).await;
+            activity.end();
+            response
+        }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(None)
+        .max_header_size(MAX_HEAD)
+        .serve_connection(observed, service);
+    tokio::select! {
+        // What a client does to its own connection is no news.
+        _ = watcher.watch(connection) => {}
+        () = clock.expired() => {}
+    }
+}
