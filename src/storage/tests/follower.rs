@@ -1,4 +1,10 @@
 //! Followers and tails: nothing missed, nothing twice, from memory and from disk.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, also in its helper functions"
+)]
 
 use hearth_storage::{
     Change, Error, Follower, Options, Order, Position, Store, Tail, View,

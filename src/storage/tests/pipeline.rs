@@ -1,4 +1,10 @@
 //! The pipeline: what is applied, what is synced, who sees it when.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, also in its helper functions"
+)]
 
 use std::{
     future::Future,
