@@ -1,1 +1,103 @@
-//! placeholder
+//! Floor 4: who somebody is. Registration, login, tokens, interactive authentication, devices as
+//! sessions, passwords.
+//!
+//! [`Auth`] is the handle to all of it; each use case has a file of its own with its errors in
+//! Matrix words. Nothing here knows status codes.
+
+mod account;
+mod cache;
+mod device;
+mod entropy;
+mod login;
+mod password;
+mod registration;
+mod requester;
+mod secret;
+mod seen;
+mod session;
+mod shared_secret;
+#[cfg(test)]
+mod testing;
+mod uia;
+mod username;
+
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+use ruma_common::OwnedServerName;
+use storage::{Clock, Store};
+
+pub use device::{DeviceError, DeviceInfo, MAX_DEVICE_NAME_CHARS};
+pub use entropy::Entropy;
+pub use login::{Identifier, LoginError, LoginRequest};
+pub use password::{MAX_PASSWORD_BYTES, PasswordCost, PasswordError, Passwords};
+pub use registration::{RegisterError, Registered, RegistrationRequest};
+pub use requester::{Requester, TokenError};
+pub use session::{NewDevice, Session};
+pub use shared_secret::{SharedSecretError, SharedSecretRegistration};
+pub use uia::{Challenge, Stage, UiaError, UiaRequest};
+pub use username::InvalidUsername;
+
+use crate::{
+    account::Locks, cache::TokenCache, seen::LastSeen, shared_secret::Nonces, uia::Sessions,
+};
+
+/// Everything that has to do with who somebody is. Cheap to clone; one per process.
+#[derive(Clone)]
+pub struct Auth {
+    inner: Arc<Inner>,
+}
+
+/// How [`Auth`] behaves.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// The part of user ids behind the colon.
+    pub server_name: OwnedServerName,
+    /// Who may register.
+    pub registration: config::Registration,
+    /// What a password hash costs.
+    pub password_cost: PasswordCost,
+}
+
+struct Inner {
+    store: Store,
+    clock: Clock,
+    entropy: Entropy,
+    server_name: OwnedServerName,
+    registration: config::Registration,
+    passwords: Passwords,
+    tokens: TokenCache,
+    /// One writer at a time for each user.
+    locks: Locks,
+    seen: LastSeen,
+    /// Taken for one look-up or one change, never across an await.
+    uia: Mutex<Sessions>,
+    /// Taken for one look-up or one change, never across an await.
+    nonces: Mutex<Nonces>,
+}
+
+impl Auth {
+    /// Makes the handle.
+    pub fn new(
+        store: Store,
+        clock: Clock,
+        entropy: Entropy,
+        options: Options,
+    ) -> Result<Self, PasswordError> {
+        Ok(Self {
+            inner: Arc::new(Inner {
+                store,
+                clock,
+                entropy,
+                server_name: options.server_name,
+                registration: options.registration,
+                passwords: Passwords::new(options.password_cost)?,
+                tokens: TokenCache::default(),
+                locks: Locks::default(),
+                seen: LastSeen::default(),
+                uia: Mutex::default(),
+                nonces: Mutex::default(),
+            }),
+        })
+    }
+}

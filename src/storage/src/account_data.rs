@@ -4,18 +4,19 @@ use serde_json::value::RawValue;
 
 use crate::{
     Change, Error, Key, KeyReader, Order, Position, Result, Txn, View,
+    room::RoomNumber,
     table::{ACCOUNT_DATA, ACCOUNT_DATA_ORDER},
     user::UserNumber,
 };
 
 /// Room numbers begin with 1, so 0 stands for global account data in keys.
-const GLOBAL: u64 = 0;
+const GLOBAL: RoomNumber = RoomNumber(0);
 
 /// One piece of account data.
 #[derive(Clone, Debug)]
 pub struct Entry {
-    /// The room number, or none for global account data.
-    pub room: Option<u64>,
+    /// The room, or none for global account data.
+    pub room: Option<RoomNumber>,
     /// The event type.
     pub event_type: String,
     /// The content, a JSON object.
@@ -28,7 +29,7 @@ pub struct Entry {
 pub fn get(
     view: &dyn View,
     user: UserNumber,
-    room: Option<u64>,
+    room: Option<RoomNumber>,
     event_type: &str,
 ) -> Result<Option<Box<RawValue>>> {
     let value = view.get(&key(user, room, event_type))?;
@@ -39,7 +40,7 @@ pub fn get(
 pub fn put(
     txn: &mut Txn<'_>,
     user: UserNumber,
-    room: Option<u64>,
+    room: Option<RoomNumber>,
     event_type: &str,
     content: &RawValue,
 ) -> Result<()> {
@@ -63,13 +64,16 @@ pub fn put(
         &order_suffix(room, event_type),
         [],
     );
-    txn.change(Change::AccountData { user: user.0, room });
+    txn.change(Change::AccountData {
+        user: user.0,
+        room: room.map(|room| room.0),
+    });
     Ok(())
 }
 
 /// All account data of a room, or all that is global, ordered by type.
-pub fn list(view: &dyn View, user: UserNumber, room: Option<u64>) -> Result<Vec<Entry>> {
-    let prefix = ACCOUNT_DATA.key().u64(user.0).u64(room.unwrap_or(GLOBAL));
+pub fn list(view: &dyn View, user: UserNumber, room: Option<RoomNumber>) -> Result<Vec<Entry>> {
+    let prefix = ACCOUNT_DATA.key().u64(user.0).u64(room.unwrap_or(GLOBAL).0);
     view.scan(&prefix.prefix_range(), Order::Forward, usize::MAX)?
         .into_iter()
         .map(|(key, value)| {
@@ -85,7 +89,7 @@ pub fn list(view: &dyn View, user: UserNumber, room: Option<u64>) -> Result<Vec<
 pub fn since_in(
     view: &dyn View,
     user: UserNumber,
-    room: Option<u64>,
+    room: Option<RoomNumber>,
     after: Position,
 ) -> Result<Vec<Entry>> {
     let mut entries = list(view, user, room)?;
@@ -120,21 +124,21 @@ pub fn since(view: &dyn View, user: UserNumber, after: Position) -> Result<Vec<E
         .collect()
 }
 
-fn key(user: UserNumber, room: Option<u64>, event_type: &str) -> Key {
+fn key(user: UserNumber, room: Option<RoomNumber>, event_type: &str) -> Key {
     ACCOUNT_DATA
         .key()
         .u64(user.0)
         .raw(&order_suffix(room, event_type))
 }
 
-fn order_suffix(room: Option<u64>, event_type: &str) -> Vec<u8> {
-    let mut suffix = room.unwrap_or(GLOBAL).to_be_bytes().to_vec();
+fn order_suffix(room: Option<RoomNumber>, event_type: &str) -> Vec<u8> {
+    let mut suffix = room.unwrap_or(GLOBAL).0.to_be_bytes().to_vec();
     suffix.extend_from_slice(event_type.as_bytes());
     suffix
 }
 
-fn parse_suffix(mut reader: KeyReader<'_>) -> Result<(Option<u64>, String)> {
-    let room = reader.u64().ok_or_else(|| corrupt("short key"))?;
+fn parse_suffix(mut reader: KeyReader<'_>) -> Result<(Option<RoomNumber>, String)> {
+    let room = RoomNumber(reader.u64().ok_or_else(|| corrupt("short key"))?);
     let event_type = std::str::from_utf8(reader.rest()).map_err(|_| corrupt("type is not text"))?;
     Ok(((room != GLOBAL).then_some(room), event_type.to_owned()))
 }
@@ -153,7 +157,7 @@ fn parse_value(value: &[u8]) -> Result<(Position, Box<RawValue>)> {
     Ok((position, content))
 }
 
-fn entry(room: Option<u64>, event_type: String, value: &[u8]) -> Result<Entry> {
+fn entry(room: Option<RoomNumber>, event_type: String, value: &[u8]) -> Result<Entry> {
     let (position, content) = parse_value(value)?;
     Ok(Entry {
         room,
@@ -174,11 +178,17 @@ fn corrupt(reason: &str) -> Error {
 mod tests {
     use serde_json::value::RawValue;
 
-    use crate::{Error, Position, Store, account_data, user::UserNumber};
+    use crate::{Error, Position, Store, account_data, room::RoomNumber, user::UserNumber};
 
     const USER: UserNumber = UserNumber(4);
+    const ROOM: RoomNumber = RoomNumber(3);
 
-    async fn set(store: &Store, room: Option<u64>, event_type: &str, json: &str) -> Position {
+    async fn set(
+        store: &Store,
+        room: Option<RoomNumber>,
+        event_type: &str,
+        json: &str,
+    ) -> Position {
         let content = RawValue::from_string(json.to_owned()).unwrap();
         let commit = store
             .write::<_, Error>(|txn| account_data::put(txn, USER, room, event_type, &content))
@@ -188,7 +198,7 @@ mod tests {
         position
     }
 
-    fn types(entries: &[account_data::Entry]) -> Vec<(Option<u64>, &str)> {
+    fn types(entries: &[account_data::Entry]) -> Vec<(Option<RoomNumber>, &str)> {
         entries
             .iter()
             .map(|entry| (entry.room, entry.event_type.as_str()))
@@ -199,7 +209,7 @@ mod tests {
     async fn what_was_set_after_a_position_is_listed_once() {
         let (_dir, store) = crate::store_for_tests();
         set(&store, None, "m.direct", "{}").await;
-        let position = set(&store, Some(3), "m.tag", r#"{"tags":{}}"#).await;
+        let position = set(&store, Some(ROOM), "m.tag", r#"{"tags":{}}"#).await;
         set(&store, None, "m.widgets", "{}").await;
         set(&store, None, "m.direct", r#"{"a":1}"#).await;
         set(&store, None, "m.direct", r#"{"a":2}"#).await;
@@ -207,14 +217,18 @@ mod tests {
             let all = account_data::since(view, USER, Position(0)).unwrap();
             assert_eq!(
                 types(&all),
-                [(Some(3), "m.tag"), (None, "m.widgets"), (None, "m.direct")]
+                [
+                    (Some(ROOM), "m.tag"),
+                    (None, "m.widgets"),
+                    (None, "m.direct")
+                ]
             );
             let newer = account_data::since(view, USER, position).unwrap();
             assert_eq!(types(&newer), [(None, "m.widgets"), (None, "m.direct")]);
             assert_eq!(newer[1].content.get(), r#"{"a":2}"#);
             let global = account_data::list(view, USER, None).unwrap();
             assert_eq!(types(&global), [(None, "m.direct"), (None, "m.widgets")]);
-            let of_room = account_data::since_in(view, USER, Some(3), position).unwrap();
+            let of_room = account_data::since_in(view, USER, Some(ROOM), position).unwrap();
             assert!(of_room.is_empty());
             assert!(
                 account_data::since(view, UserNumber(5), Position(0))

@@ -24,6 +24,9 @@ pub struct Profile {
     pub avatar_url: Option<OwnedMxcUri>,
 }
 
+/// Names and values, ordered by name.
+pub type Fields = Vec<(String, Box<RawValue>)>;
+
 /// Display name and avatar of a user; empty for one without a profile.
 pub fn get(view: &dyn View, user: UserNumber) -> Result<Profile> {
     Ok(Profile {
@@ -47,7 +50,7 @@ pub fn field(view: &dyn View, user: UserNumber, name: &str) -> Result<Option<Box
 }
 
 /// All fields as JSON, by name.
-pub fn fields(view: &dyn View, user: UserNumber) -> Result<Vec<(String, Box<RawValue>)>> {
+pub fn fields(view: &dyn View, user: UserNumber) -> Result<Fields> {
     let range = PROFILE.key().u64(user.0).prefix_range();
     view.scan(&range, Order::Forward, usize::MAX)?
         .into_iter()

@@ -1,1 +1,43 @@
-//! placeholder
+//! Floor 3: what belongs to a user besides rooms: profile, account data, filters, push rules.
+//!
+//! [`Users`] is the handle; each noun has a file of its own with its errors in Matrix words.
+
+mod account_data;
+mod filter;
+mod profile;
+pub mod push_rules;
+#[cfg(test)]
+mod testing;
+
+use ruma_common::{OwnedServerName, UserId};
+use storage::{Store, View, user::UserNumber};
+
+pub use account_data::{AccountDataError, MAX_ACCOUNT_DATA_BYTES};
+pub use filter::{FilterError, MAX_FILTER_BYTES, MAX_FILTERS};
+pub use profile::{MAX_AVATAR_URL_CHARS, MAX_DISPLAYNAME_CHARS, ProfileError};
+
+/// What belongs to users. Cheap to clone; one per process.
+#[derive(Clone)]
+pub struct Users {
+    store: Store,
+    server_name: OwnedServerName,
+}
+
+impl Users {
+    /// Makes the handle.
+    pub fn new(store: Store, server_name: OwnedServerName) -> Self {
+        Self { store, server_name }
+    }
+
+    /// The number of a user who has an account here that is not closed.
+    fn active(&self, view: &dyn View, user_id: &UserId) -> storage::Result<Option<UserNumber>> {
+        if user_id.server_name() != self.server_name {
+            return Ok(None);
+        }
+        let Some(user) = storage::user::number(view, user_id)? else {
+            return Ok(None);
+        };
+        let account = storage::user::account(view, user)?;
+        Ok(account.filter(|account| !account.deactivated).map(|_| user))
+    }
+}

@@ -1,0 +1,101 @@
+//! A small house for this crate's tests: an [`Auth`] on a store in a temporary directory.
+
+use config::RegistrationMode;
+use ruma_common::server_name;
+use serde_json::{Value, json};
+use storage::{Clock, Store};
+use tempfile::TempDir;
+
+use crate::{
+    Auth, Entropy, Identifier, LoginRequest, NewDevice, Options, PasswordCost, RegisterError,
+    RegistrationRequest, Session, UiaError, UiaRequest,
+};
+
+pub(crate) struct House {
+    _dir: TempDir,
+    pub store: Store,
+    pub clock: Clock,
+    pub auth: Auth,
+}
+
+impl House {
+    pub(crate) fn new(mode: RegistrationMode) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let options = storage::Options::new(dir.path()).cache_bytes(8 << 20);
+        let store = Store::open(&options).unwrap();
+        let clock = Clock::manual(1_000_000);
+        let auth = auth(&store, &clock, mode);
+        Self {
+            _dir: dir,
+            store,
+            clock,
+            auth,
+        }
+    }
+
+    /// The same store after a restart.
+    pub(crate) fn restarted(&self, mode: RegistrationMode) -> Auth {
+        auth(&self.store, &self.clock, mode)
+    }
+
+    /// A registered user with the password "secret".
+    pub(crate) async fn user(&self, name: &str) -> Session {
+        let uia = json!({ "auth": { "type": "m.login.dummy" } });
+        let registered = register(&self.auth, name, uia).await.unwrap();
+        registered.session.unwrap()
+    }
+}
+
+fn auth(store: &Store, clock: &Clock, mode: RegistrationMode) -> Auth {
+    let registration = config::Registration {
+        mode,
+        ..config::Registration::default()
+    };
+    let options = Options {
+        server_name: server_name!("example.org").to_owned(),
+        registration,
+        password_cost: PasswordCost {
+            memory_kib: 8,
+            passes: 1,
+            threads: 4,
+        },
+    };
+    Auth::new(store.clone(), clock.clone(), Entropy::system(), options).unwrap()
+}
+
+/// The interactive authentication of a request with this body.
+pub(crate) fn uia(path: &str, body: &Value) -> UiaRequest {
+    UiaRequest::new("POST", path, body.to_string().as_bytes()).unwrap()
+}
+
+pub(crate) async fn register(
+    auth: &Auth,
+    name: &str,
+    body: Value,
+) -> Result<crate::Registered, RegisterError> {
+    let request = RegistrationRequest {
+        username: Some(name.to_owned()),
+        password: Some("secret".to_owned()),
+        ..RegistrationRequest::default()
+    };
+    auth.register(request, &uia("/register", &body)).await
+}
+
+pub(crate) fn login(user: &str, password: &str, device_id: Option<&str>) -> LoginRequest {
+    LoginRequest {
+        identifier: Identifier::User(user.to_owned()),
+        password: password.to_owned(),
+        device: NewDevice {
+            device_id: device_id.map(Into::into),
+            initial_device_display_name: Some("A device".to_owned()),
+        },
+    }
+}
+
+/// The body of the 401 answer that an error stands for.
+pub(crate) fn challenge(error: &UiaError) -> Value {
+    match error {
+        UiaError::Challenge(challenge) => serde_json::to_value(challenge).unwrap(),
+        error => panic!("not a challenge: {error}"),
+    }
+}

@@ -1,0 +1,131 @@
+//! Account data that clients keep here, global and for a room.
+
+use ruma_common::UserId;
+use serde_json::value::RawValue;
+use storage::{account_data, room::RoomNumber, user::UserNumber};
+
+use crate::{Users, push_rules};
+
+/// The largest content of one type.
+pub const MAX_ACCOUNT_DATA_BYTES: usize = 64 * 1_024;
+
+/// Why account data is not set.
+#[derive(Debug, thiserror::Error)]
+pub enum AccountDataError {
+    /// 405 `M_BAD_JSON`: the server keeps this type itself.
+    #[error("Cannot set {0} through this API")]
+    ServerManaged(String),
+    /// `M_BAD_JSON`: the content is not an object.
+    #[error("The content is not a JSON object")]
+    NotAnObject,
+    /// `M_TOO_LARGE`: more than 64 KiB, or a type of more than 255 bytes.
+    #[error("The account data is too large")]
+    TooLarge,
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+}
+
+impl Users {
+    /// The content of one type. `m.push_rules` always has one.
+    pub fn account_data(
+        &self,
+        user: UserNumber,
+        user_id: &UserId,
+        room: Option<RoomNumber>,
+        event_type: &str,
+    ) -> storage::Result<Option<Box<RawValue>>> {
+        let view = self.store.snapshot();
+        if room.is_none() && event_type == push_rules::EVENT_TYPE {
+            return push_rules::content(&*view, user, user_id).map(Some);
+        }
+        account_data::get(&*view, user, room, event_type)
+    }
+
+    /// Sets the content of one type.
+    pub async fn set_account_data(
+        &self,
+        user: UserNumber,
+        room: Option<RoomNumber>,
+        event_type: &str,
+        content: &RawValue,
+    ) -> Result<(), AccountDataError> {
+        // > 405: This `type` of account data is controlled by the server; it cannot be modified by
+        // > clients. Errcode: `M_BAD_JSON`.
+        if ["m.fully_read", push_rules::EVENT_TYPE].contains(&event_type) {
+            return Err(AccountDataError::ServerManaged(event_type.to_owned()));
+        }
+        if content.get().len() > MAX_ACCOUNT_DATA_BYTES || event_type.len() > 255 {
+            return Err(AccountDataError::TooLarge);
+        }
+        if !content.get().trim_start().starts_with('{') {
+            return Err(AccountDataError::NotAnObject);
+        }
+        let commit = self.store.write::<_, AccountDataError>(|txn| {
+            Ok(account_data::put(txn, user, room, event_type, content)?)
+        })?;
+        commit.durable().await;
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ruma_common::user_id;
+    use serde_json::{json, value::to_raw_value};
+    use storage::room::RoomNumber;
+
+    use super::{AccountDataError, MAX_ACCOUNT_DATA_BYTES};
+    use crate::testing::House;
+
+    #[tokio::test]
+    async fn rooms_and_global_are_apart() {
+        let house = House::new().await;
+        let (users, alice) = (&house.users, user_id!("@alice:example.org"));
+        let content = to_raw_value(&json!({ "a": 1 })).unwrap();
+        users
+            .set_account_data(house.alice, Some(RoomNumber(1)), "m.x", &content)
+            .await
+            .unwrap();
+        let get = |room| users.account_data(house.alice, alice, room, "m.x").unwrap();
+        assert_eq!(get(Some(RoomNumber(1))).unwrap().get(), r#"{"a":1}"#);
+        assert!(get(None).is_none());
+        assert!(get(Some(RoomNumber(2))).is_none());
+    }
+
+    #[tokio::test]
+    async fn what_the_server_keeps_is_not_set_by_clients() {
+        let house = House::new().await;
+        let content = to_raw_value(&json!({})).unwrap();
+        for event_type in ["m.push_rules", "m.fully_read"] {
+            for room in [None, Some(RoomNumber(1))] {
+                let users = &house.users;
+                let refused = users
+                    .set_account_data(house.alice, room, event_type, &content)
+                    .await;
+                assert!(matches!(refused, Err(AccountDataError::ServerManaged(_))));
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn limits_hold() {
+        let house = House::new().await;
+        let users = &house.users;
+        let of_size = |size: usize| to_raw_value(&json!({ "a": "b".repeat(size - 8) })).unwrap();
+        users
+            .set_account_data(house.alice, None, "m.x", &of_size(MAX_ACCOUNT_DATA_BYTES))
+            .await
+            .unwrap();
+        let large = of_size(MAX_ACCOUNT_DATA_BYTES + 1);
+        let refused = users
+            .set_account_data(house.alice, None, "m.x", &large)
+            .await;
+        assert!(matches!(refused, Err(AccountDataError::TooLarge)));
+        for bad in [json!([]), json!(1), json!("{}"), json!(null)] {
+            let bad = to_raw_value(&bad).unwrap();
+            let refused = users.set_account_data(house.alice, None, "m.x", &bad).await;
+            assert!(matches!(refused, Err(AccountDataError::NotAnObject)));
+        }
+    }
+}
