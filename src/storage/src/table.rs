@@ -136,6 +136,8 @@ pub const EVENT_ORIGINAL: Table = Table::new(Family::Body, 0x21, "event_original
 pub const EVENT_AUTH: Table = Table::new(Family::State, 0x20, "event_auth");
 /// Room number, hash of the target's id, number of the redaction -> nothing.
 pub const PENDING_REDACTION: Table = Table::new(Family::Index, 0x22, "pending_redaction");
+/// Room number, hash of an event id, number of an event that follows it -> nothing.
+pub const EDGE: Table = Table::new(Family::Index, 0x26, "edge");
 /// Room number, hash of type and state key -> state key number.
 pub const STATE_KEY_INDEX: Table = Table::new(Family::Index, 0x23, "state_key_index");
 /// Room number, state key number -> type and state key.
