@@ -113,3 +113,6 @@ fn check_state(account: &Account, password_matches: bool) -> Result<(), LoginErr
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -311,3 +311,6 @@ fn write_account(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

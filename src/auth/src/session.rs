@@ -193,3 +193,6 @@ pub(crate) fn delete_devices(
     }
     Ok(ended)
 }
+
+#[cfg(test)]
+mod tests;
