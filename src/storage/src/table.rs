@@ -88,6 +88,8 @@ impl Table {
 
 /// Position -> changes of that commit.
 pub const LOG: Table = Table::new(Family::Log, 1, "log");
+/// Time in milliseconds -> the position that was published then, for trimming the log.
+pub const LOG_TIME: Table = Table::new(Family::Log, 2, "log_time");
 /// Name -> schema version, server name and other facts of the whole store.
 pub const META: Table = Table::new(Family::Head, 1, "meta");
 /// Follower name -> position it has passed.

@@ -5,7 +5,9 @@ use std::{
     ops::{Bound, ControlFlow},
 };
 
-use crate::{Change, Key, Order, Range, Result, View, store::Engine, table::Family, view::Visitor};
+use crate::{
+    Change, Key, Order, Range, Result, View, engine::Engine, table::Family, view::Visitor,
+};
 
 /// Where the position of the commit is filled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
