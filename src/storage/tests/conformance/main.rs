@@ -52,7 +52,7 @@ fn agree(engine: &mut impl Engine, steps: &[Step]) -> Result<(), TestCaseError> 
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, ..ProptestConfig::default() })]
 
     #[test]
     fn rocksdb_does_what_the_model_does(steps in operation::steps()) {
