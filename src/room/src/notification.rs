@@ -1,0 +1,4 @@
+//! Who is notified of an event: by default rules, without a row per member.
+
+mod class;
+mod words;

@@ -1,0 +1,5 @@
+//! Who may see an event.
+
+mod rule;
+
+pub use self::rule::HistoryVisibility;
