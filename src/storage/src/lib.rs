@@ -5,6 +5,7 @@
 //! [`table`] and described in `docs/STORAGE.md`.
 
 pub mod account_data;
+pub mod alias;
 pub mod change;
 mod clock;
 mod codec;

@@ -182,3 +182,9 @@ pub const SERVER: Table = Table::new(Family::Timeline, 0x2a, "server");
 pub const MEMBER: Table = Table::new(Family::User, 0x20, "member");
 /// User number, device id, endpoint, room number, hash of the transaction id -> event id.
 pub const TRANSACTION: Table = Table::new(Family::Queue, 0x20, "transaction");
+/// Room number, event number -> device id and transaction id of the request that sent it.
+pub const SENT: Table = Table::new(Family::Queue, 0x21, "sent");
+/// Room alias -> room number, user number of its maker.
+pub const ALIAS: Table = Table::new(Family::Index, 0x28, "alias");
+/// Room number, room alias -> nothing.
+pub const ALIAS_OF_ROOM: Table = Table::new(Family::Index, 0x29, "alias_of_room");

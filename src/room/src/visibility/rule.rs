@@ -1,8 +1,8 @@
 //! The rule of history visibility: pure, a table.
 
-use ruma_events::room::member::MembershipState;
 use serde::Deserialize;
 use serde_json::value::RawValue as RawJsonValue;
+use storage::membership::Membership;
 
 /// The value of `m.room.history_visibility`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -54,19 +54,19 @@ pub enum JoinedLater {
 /// `membership` is the reader's there; `None` if there is none.
 pub fn allows(
     visibility: HistoryVisibility,
-    membership: Option<&MembershipState>,
+    membership: Option<Membership>,
     joined_later: JoinedLater,
 ) -> bool {
     match visibility {
         // "1. If the `history_visibility` was set to `world_readable`, allow."
         HistoryVisibility::WorldReadable => true,
         // "2. If the user's `membership` was `join`, allow."
-        _ if membership == Some(&MembershipState::Join) => true,
+        _ if membership == Some(Membership::Join) => true,
         // "3. If `history_visibility` was set to `shared`, and the user joined the room at any point after the event
         // was sent, allow."
         HistoryVisibility::Shared => joined_later == JoinedLater::Yes,
         // "4. If the user's `membership` was `invite`, and the `history_visibility` was set to `invited`, allow."
-        HistoryVisibility::Invited => membership == Some(&MembershipState::Invite),
+        HistoryVisibility::Invited => membership == Some(Membership::Invite),
         // "5. Otherwise, deny."
         HistoryVisibility::Joined => false,
     }
@@ -74,18 +74,18 @@ pub fn allows(
 
 #[cfg(test)]
 mod tests {
-    use ruma_events::room::member::MembershipState;
-    use serde_json::value::RawValue as RawJsonValue;
+        use serde_json::value::RawValue as RawJsonValue;
+    use storage::membership::Membership;
 
     use super::{HistoryVisibility, JoinedLater, allows};
 
-    const MEMBERSHIPS: [Option<MembershipState>; 6] = [
+    const MEMBERSHIPS: [Option<Membership>; 6] = [
         None,
-        Some(MembershipState::Invite),
-        Some(MembershipState::Join),
-        Some(MembershipState::Knock),
-        Some(MembershipState::Leave),
-        Some(MembershipState::Ban),
+        Some(Membership::Invite),
+        Some(Membership::Join),
+        Some(Membership::Knock),
+        Some(Membership::Leave),
+        Some(Membership::Ban),
     ];
 
     /// rooms.md 9.1 as a table: columns as [`MEMBERSHIPS`], first row not joined later, second row joined later.
@@ -100,9 +100,9 @@ mod tests {
     fn the_table() {
         for (visibility, rows) in TABLE {
             for (later, row) in [JoinedLater::No, JoinedLater::Yes].into_iter().zip(rows) {
-                for (membership, expected) in MEMBERSHIPS.iter().zip(row) {
+                for (membership, expected) in MEMBERSHIPS.into_iter().zip(row) {
                     assert_eq!(
-                        allows(visibility, membership.as_ref(), later),
+                        allows(visibility, membership, later),
                         expected == 1,
                         "{visibility:?} {membership:?} {later:?}"
                     );
