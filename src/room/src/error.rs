@@ -24,6 +24,10 @@ pub enum ActError {
     /// "The request is an attempt to send a duplicate annotation."
     #[error("you have annotated this event with the same key before")]
     DuplicateAnnotation,
+    /// "One or more aliases within the `m.room.canonical_alias` event do not point to the room ID for which the state event
+    /// is to be sent to."
+    #[error("an alias does not point to this room")]
+    BadAlias,
     /// Another server would have to take part.
     #[error("this needs another server to take part, which this server cannot do yet")]
     NeedsFederation,
