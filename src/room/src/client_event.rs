@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use event::Pdu;
-use ruma_common::{OwnedEventId, OwnedTransactionId};
+use ruma_common::OwnedTransactionId;
 use serde_json::value::RawValue as RawJsonValue;
 use storage::{Result, event::EventMeta, room::EventNumber, transaction};
 
@@ -106,10 +106,5 @@ impl Viewer<'_> {
         Ok(sent
             .filter(|sent| sent.device_id == self.actor.device_id)
             .map(|sent| sent.transaction_id))
-    }
-
-    /// The id of an event that the room refers to by number.
-    pub(crate) fn event_id(&self, event: EventNumber) -> Result<OwnedEventId> {
-        Ok(self.meta(event)?.event_id)
     }
 }

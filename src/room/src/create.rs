@@ -4,7 +4,6 @@ use event::{
     Pdu, RoomVersion,
     build::{self, Place},
     pdu::room_id_of_create,
-    version,
 };
 use js_int::UInt;
 use ruma_common::{MilliSecondsSinceUnixEpoch, OwnedRoomAliasId, OwnedRoomId, RoomAliasId, RoomId};
@@ -42,8 +41,7 @@ impl Rooms {
     ) -> Result<OwnedRoomId, CreateError> {
         let version = request.room_version.as_ref();
         let version = version.unwrap_or(&self.options().default_version);
-        let version =
-            RoomVersion::from_id(version).ok_or(CreateError::UnsupportedRoomVersion)?;
+        let version = RoomVersion::from_id(version).ok_or(CreateError::UnsupportedRoomVersion)?;
         if request.invite_3pid > 0 {
             return Err(CreateError::Act(ActError::Forbidden(
                 "this server has no identity server to invite by".to_owned(),

@@ -166,7 +166,10 @@ mod tests {
             (r#"{"contains_url":false}"#, &without, true),
             ("{}", &with, true),
         ] {
-            assert_eq!(filter(json).allows(sender, "m.room.message", content), allowed);
+            assert_eq!(
+                filter(json).allows(sender, "m.room.message", content),
+                allowed
+            );
         }
     }
 

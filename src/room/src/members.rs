@@ -128,7 +128,9 @@ impl Viewer<'_> {
             if membership_in(&pdu) != Some(Membership::Join) {
                 continue;
             }
-            let Some(user_id) = pdu.state_key().and_then(|key| OwnedUserId::try_from(key).ok())
+            let Some(user_id) = pdu
+                .state_key()
+                .and_then(|key| OwnedUserId::try_from(key).ok())
             else {
                 continue;
             };
@@ -146,5 +148,9 @@ pub(crate) fn joined_rooms(view: &dyn View, actor: &Actor) -> Result<Vec<OwnedRo
         .map(|(room, _)| room)
         .collect();
     let heads = room::heads(view, &rooms)?;
-    Ok(heads.into_iter().flatten().map(|head| head.room_id).collect())
+    Ok(heads
+        .into_iter()
+        .flatten()
+        .map(|head| head.room_id)
+        .collect())
 }

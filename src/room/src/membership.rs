@@ -140,8 +140,12 @@ impl Rooms {
         target: &UserId,
         reason: Option<String>,
     ) -> Result<(), ActError> {
-        self.change(actor, room_id, Change::new(target, Membership::Invite, reason.as_deref()))
-            .await
+        self.change(
+            actor,
+            room_id,
+            Change::new(target, Membership::Invite, reason.as_deref()),
+        )
+        .await
     }
 
     /// "Kick a user from the room."
@@ -178,8 +182,12 @@ impl Rooms {
         target: &UserId,
         reason: Option<String>,
     ) -> Result<(), ActError> {
-        self.change(actor, room_id, Change::new(target, Membership::Ban, reason.as_deref()))
-            .await
+        self.change(
+            actor,
+            room_id,
+            Change::new(target, Membership::Ban, reason.as_deref()),
+        )
+        .await
     }
 
     /// "Unban a user from the room. This allows them to be invited to the room, and join if they would otherwise be
@@ -257,7 +265,12 @@ pub(crate) fn send_member(
         .ok_or_else(|| ActError::bad_json("content.membership is no membership"))?;
     let own = target == actor.user_id;
     if membership == Membership::Leave && !own {
-        let present = [Membership::Join, Membership::Invite, Membership::Knock, Membership::Ban];
+        let present = [
+            Membership::Join,
+            Membership::Invite,
+            Membership::Knock,
+            Membership::Ban,
+        ];
         room.expect_member(actor, &target, &present, "this user is not in the room")?;
     }
     if membership == Membership::Join && own && room.head().local_joined == 0 {
@@ -382,10 +395,7 @@ pub(crate) enum Direct {
 }
 
 fn set(content: &mut CanonicalJsonObject, key: &str, value: &str) {
-    content.insert(
-        key.to_owned(),
-        CanonicalJsonValue::String(value.to_owned()),
-    );
+    content.insert(key.to_owned(), CanonicalJsonValue::String(value.to_owned()));
 }
 
 fn member_draft(target: &UserId, content: &CanonicalJsonObject) -> Draft {

@@ -2,8 +2,7 @@
 //! room's lock. Check 5 and check 6 are the same here, since the event is built upon the current extremities.
 
 use event::{
-    Pdu,
-    auth,
+    Pdu, auth,
     build::{self, BuildError, Draft, Place},
 };
 use js_int::UInt;
@@ -58,17 +57,22 @@ impl RoomTxn<'_, '_> {
         let version = self.version();
         let (prev_events, depth) = self.next_place();
         let state_key = draft.state_key.as_deref();
-        let types =
-            auth::auth_types(version, &draft.event_type, sender, state_key, &draft.content)
-                .map_err(|rejection| ActError::BadJson(rejection.to_string()))?;
+        let types = auth::auth_types(
+            version,
+            &draft.event_type,
+            sender,
+            state_key,
+            &draft.content,
+        )
+        .map_err(|rejection| ActError::BadJson(rejection.to_string()))?;
         let mut auth_events = Vec::with_capacity(types.len());
         for (event_type, state_key) in types {
             if let Some(event) = self.state_event(&event_type, &state_key)? {
                 auth_events.push(event.pdu.event_id().clone());
             }
         }
-        let founds = draft.event_type == TimelineEventType::RoomCreate
-            && version.room_id_is_create_hash();
+        let founds =
+            draft.event_type == TimelineEventType::RoomCreate && version.room_id_is_create_hash();
         let place = Place {
             version,
             room_id: (!founds).then(|| self.room_id()),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use event::{Pdu, RoomVersion, signature::SigningKey};
 use parking_lot::Mutex;
 use quick_cache::{Weighter, sync::Cache};
-use ruma_common::{OwnedServerName, OwnedUserId, RoomId};
+use ruma_common::{OwnedServerName, OwnedUserId, RoomId, RoomVersionId};
 use storage::{
     Clock, Store,
     room::{EventNumber, RoomHead, RoomNumber},
@@ -15,6 +15,7 @@ use storage::{
 
 use crate::{
     auth_graph::AuthGraph,
+    event_cache::EventCache,
     lock::{Cached, LockedRoom, Locks},
     room_txn::RoomTxn,
 };
@@ -29,6 +30,8 @@ pub struct Options {
     pub server_name: OwnedServerName,
     /// The key with which it signs events.
     pub signing_key: SigningKey,
+    /// The version of new rooms whose creator names none.
+    pub default_version: RoomVersionId,
     /// How long the original of a redacted event is kept for moderators, in milliseconds.
     pub redaction_retention_ms: u64,
     /// Bytes of memory for events, auth graphs and states together.
@@ -48,6 +51,8 @@ pub(crate) struct Inner {
     pub(crate) locks: Locks,
     /// Events that rules asked for. Used and changed under the room's lock only, so nothing stale can enter.
     pub(crate) pdus: Cache<(RoomNumber, EventNumber), Pdu, Bytes>,
+    /// Events as readers of published snapshots see them.
+    pub(crate) shown: EventCache,
     pub(crate) users: Cache<OwnedUserId, UserNumber, Bytes>,
     /// What a set of states resolved to: the inputs, sorted, and the outcome.
     pub(crate) resolutions: Cache<(RoomNumber, Vec<StateRef>), StateRef, Bytes>,
@@ -91,6 +96,7 @@ impl Rooms {
         let cache_items = |share: u64| (part(share) / 512) as usize;
         let inner = Inner {
             pdus: Cache::with_weighter(cache_items(4), part(4), Bytes),
+            shown: EventCache::new(part(4)),
             users: Cache::with_weighter(cache_items(16), part(16), Bytes),
             resolutions: Cache::with_weighter(cache_items(16), part(16), Bytes),
             graphs: Cache::with_weighter(64, part(4), Bytes),

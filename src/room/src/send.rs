@@ -245,9 +245,8 @@ impl RoomTxn<'_, '_> {
             if present.iter().any(|present| present == name) {
                 continue;
             }
-            let name = RoomAliasId::parse(name).map_err(|_| {
-                ActError::InvalidParam(format!("{name} is not a valid room alias"))
-            })?;
+            let name = RoomAliasId::parse(name)
+                .map_err(|_| ActError::InvalidParam(format!("{name} is not a valid room alias")))?;
             let target = alias::of(self.view(), &name)?;
             if target.is_none_or(|alias| alias.room != self.number()) {
                 return Err(ActError::BadAlias);

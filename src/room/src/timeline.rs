@@ -4,11 +4,7 @@ use std::collections::HashSet;
 
 use ruma_common::{EventId, OwnedUserId};
 use serde_json::value::RawValue as RawJsonValue;
-use storage::{
-    room::TimelinePosition,
-    state,
-    timeline::TopologicalPosition,
-};
+use storage::{room::TimelinePosition, state, timeline::TopologicalPosition};
 
 use self::walk::{Step, Walk};
 use crate::{EventFilter, Form, ReadError, viewer::Viewer, visibility::Standing};
@@ -272,7 +268,12 @@ impl Viewer<'_> {
         let last = after.steps.last().map_or(&meta, |step| &step.meta);
         let state_at = last.state_after.ok_or(ReadError::NotFound)?;
         let this = Step { place, event, meta };
-        let shown: Vec<&Step> = before.steps.iter().chain([&this]).chain(&after.steps).collect();
+        let shown: Vec<&Step> = before
+            .steps
+            .iter()
+            .chain([&this])
+            .chain(&after.steps)
+            .collect();
         let state = self.context_state(state_at, filter, &shown)?;
         Ok(Context {
             start,

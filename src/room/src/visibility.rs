@@ -102,14 +102,28 @@ impl Viewer<'_> {
             // "The user should be allowed to see the event if the `history_visibility` before *or* after the event would
             // allow them to see it."
             let visibility = self.sight(after)?.visibility;
-            return Ok(self.sight_allows(meta, Sight { visibility, ..sight }));
+            return Ok(self.sight_allows(
+                meta,
+                Sight {
+                    visibility,
+                    ..sight
+                },
+            ));
         }
         if meta.state_key == self.member_key {
             // "Likewise, for the user's own `m.room.member` events, the user should be allowed to see the event if their
             // `membership` before *or* after the event would allow them to see it." Own leaves and bans are always shown.
             let membership = self.membership_of(event)?;
-            return Ok(matches!(membership, Some(Membership::Leave | Membership::Ban))
-                || self.sight_allows(meta, Sight { membership, ..sight }));
+            return Ok(
+                matches!(membership, Some(Membership::Leave | Membership::Ban))
+                    || self.sight_allows(
+                        meta,
+                        Sight {
+                            membership,
+                            ..sight
+                        },
+                    ),
+            );
         }
         Ok(false)
     }

@@ -92,9 +92,8 @@ mod tests {
             room: RoomNumber(2),
             ..first
         };
-        let made = store.write::<_, Error>(|txn| {
-            Ok((create(txn, name, first)?, create(txn, name, second)?))
-        });
+        let made = store
+            .write::<_, Error>(|txn| Ok((create(txn, name, first)?, create(txn, name, second)?)));
         assert_eq!(made.unwrap().durable().await, (true, false));
         store.read(|view| {
             assert_eq!(of(view, name).unwrap(), Some(first));

@@ -261,7 +261,12 @@ fn power_levels_content(
         request.power_level_content_override.as_deref(),
         name,
     )?);
-    check_creators(&content, rules.explicitly_privilege_room_creators, creator, create)?;
+    check_creators(
+        &content,
+        rules.explicitly_privilege_room_creators,
+        creator,
+        create,
+    )?;
     Ok(content)
 }
 
@@ -309,7 +314,10 @@ fn preset_state(request: &CreateRoom, rest: &mut Vec<Draft>) {
             "m.room.history_visibility",
             json!({ "history_visibility": "shared" }),
         ),
-        ("m.room.guest_access", json!({ "guest_access": guest_access })),
+        (
+            "m.room.guest_access",
+            json!({ "guest_access": guest_access }),
+        ),
     ] {
         if !request
             .initial_state
@@ -409,11 +417,17 @@ mod tests {
     }
 
     fn types(plan: &Plan) -> Vec<String> {
-        plan.rest.iter().map(|draft| draft.event_type.to_string()).collect()
+        plan.rest
+            .iter()
+            .map(|draft| draft.event_type.to_string())
+            .collect()
     }
 
     fn of_type<'a>(plan: &'a Plan, event_type: &str) -> &'a Draft {
-        let mut found = plan.rest.iter().filter(|draft| draft.event_type.to_string() == event_type);
+        let mut found = plan
+            .rest
+            .iter()
+            .filter(|draft| draft.event_type.to_string() == event_type);
         let draft = found.next().unwrap();
         assert!(found.next().is_none(), "{event_type} twice");
         draft
@@ -426,7 +440,10 @@ mod tests {
             (Preset::TrustedPrivateChat, "invite", "can_join"),
             (Preset::PublicChat, "public", "forbidden"),
         ] {
-            let request = CreateRoom { preset: Some(preset), ..CreateRoom::default() };
+            let request = CreateRoom {
+                preset: Some(preset),
+                ..CreateRoom::default()
+            };
             let plan = planned(RoomVersionId::V11, &request).unwrap();
             let rule = content(of_type(&plan, "m.room.join_rules"));
             assert_eq!(rule, json!({ "join_rule": join_rule }));
@@ -439,8 +456,14 @@ mod tests {
 
     #[test]
     fn the_visibility_chooses_the_preset() {
-        for (visibility, join_rule) in [(Visibility::Public, "public"), (Visibility::Private, "invite")] {
-            let request = CreateRoom { visibility, ..CreateRoom::default() };
+        for (visibility, join_rule) in [
+            (Visibility::Public, "public"),
+            (Visibility::Private, "invite"),
+        ] {
+            let request = CreateRoom {
+                visibility,
+                ..CreateRoom::default()
+            };
             let plan = planned(RoomVersionId::V11, &request).unwrap();
             let rule = content(of_type(&plan, "m.room.join_rules"));
             assert_eq!(rule["join_rule"], join_rule);
@@ -457,7 +480,10 @@ mod tests {
         let request = CreateRoom {
             initial_state: vec![
                 initial("m.room.topic", json!({ "topic": "old" })),
-                initial("m.room.encryption", json!({ "algorithm": "m.megolm.v1.aes-sha2" })),
+                initial(
+                    "m.room.encryption",
+                    json!({ "algorithm": "m.megolm.v1.aes-sha2" }),
+                ),
                 initial("m.room.join_rules", json!({ "join_rule": "knock" })),
             ],
             name: Some("name".to_owned()),
@@ -519,7 +545,10 @@ mod tests {
         );
         let plan = planned(RoomVersionId::V12, &request).unwrap();
         assert_eq!(content(&plan.power_levels)["users"], json!({}));
-        assert_eq!(content(&plan.power_levels)["events"]["m.room.tombstone"], 150);
+        assert_eq!(
+            content(&plan.power_levels)["events"]["m.room.tombstone"],
+            150
+        );
         let creators = &content(&plan.create)["additional_creators"];
         assert_eq!(*creators, json!(["@bob:example.org"]));
     }
@@ -546,7 +575,10 @@ mod tests {
             with_creation(json!({ "m.federate": "no" })),
         ] {
             let error = planned(RoomVersionId::V12, &request).unwrap_err();
-            assert!(matches!(error, CreateError::Act(ActError::BadJson(_))), "{request:?}: {error}");
+            assert!(
+                matches!(error, CreateError::Act(ActError::BadJson(_))),
+                "{request:?}: {error}"
+            );
         }
     }
 }

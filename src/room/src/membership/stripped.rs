@@ -25,7 +25,10 @@ impl RoomTxn<'_, '_> {
     ) -> Result<(), ActError> {
         let mut shown: Vec<Box<RawJsonValue>> = Vec::with_capacity(SHOWN.len() + 2);
         let members = [sender, target].map(|user_id| ("m.room.member", user_id.as_str()));
-        for (event_type, state_key) in SHOWN.map(|event_type| (event_type, "")).iter().chain(&members)
+        for (event_type, state_key) in SHOWN
+            .map(|event_type| (event_type, ""))
+            .iter()
+            .chain(&members)
         {
             if let Some(event) = self.state_event_of(event_type, state_key)? {
                 shown.push(stripped(&event.pdu));

@@ -194,19 +194,43 @@ mod tests {
     #[test]
     fn what_notifies_everybody() {
         for (event_type, content, expected) in [
-            ("m.room.message", r#"{"msgtype":"m.text","body":"x"}"#, Class::Message),
-            ("m.room.message", r#"{"msgtype":"m.notice","body":"x"}"#, Class::Silent),
-            ("m.room.message", r#"{"m.relates_to":{"rel_type":"m.replace"}}"#, Class::Silent),
-            ("m.room.message", r#"{"m.relates_to":{"rel_type":"m.thread"}}"#, Class::Message),
+            (
+                "m.room.message",
+                r#"{"msgtype":"m.text","body":"x"}"#,
+                Class::Message,
+            ),
+            (
+                "m.room.message",
+                r#"{"msgtype":"m.notice","body":"x"}"#,
+                Class::Silent,
+            ),
+            (
+                "m.room.message",
+                r#"{"m.relates_to":{"rel_type":"m.replace"}}"#,
+                Class::Silent,
+            ),
+            (
+                "m.room.message",
+                r#"{"m.relates_to":{"rel_type":"m.thread"}}"#,
+                Class::Message,
+            ),
             ("m.room.message", "{}", Class::Message),
-            ("m.room.message", r#"{"msgtype":1,"body":[],"m.mentions":5}"#, Class::Message),
+            (
+                "m.room.message",
+                r#"{"msgtype":1,"body":[],"m.mentions":5}"#,
+                Class::Message,
+            ),
             ("m.room.encrypted", "{}", Class::Encrypted),
             ("m.call.invite", "{}", Class::Call),
             ("m.reaction", "{}", Class::Silent),
             ("m.room.name", r#"{"name":"x"}"#, Class::Silent),
             ("m.room.member", r#"{"membership":"join"}"#, Class::Silent),
         ] {
-            assert_eq!(class(event_type, content), expected, "{event_type} {content}");
+            assert_eq!(
+                class(event_type, content),
+                expected,
+                "{event_type} {content}"
+            );
         }
     }
 
@@ -231,13 +255,19 @@ mod tests {
     fn an_edit_highlights_those_it_mentions() {
         let content = r#"{"m.relates_to":{"rel_type":"m.replace"},"m.mentions":{"user_ids":["@c:d"]},"body":"c"}"#;
         let found = notice(&event("m.room.message", None, content));
-        assert_eq!((found.class, found.users.len(), found.text), (Class::Silent, 1, None));
+        assert_eq!(
+            (found.class, found.users.len(), found.text),
+            (Class::Silent, 1, None)
+        );
     }
 
     #[test]
     fn a_tombstone_highlights_all() {
         let found = notice(&event("m.room.tombstone", Some(""), "{}"));
         assert_eq!(found.room, RoomMention::Always);
-        assert_eq!(notice(&event("m.room.tombstone", None, "{}")), Notice::default());
+        assert_eq!(
+            notice(&event("m.room.tombstone", None, "{}")),
+            Notice::default()
+        );
     }
 }

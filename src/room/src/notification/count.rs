@@ -62,9 +62,7 @@ pub fn unread_counts(
         notification_count: main(view, room, head, &read)? + in_threads(view, room, head, &read)?,
         highlight_count: 0,
     };
-    for highlight in
-        unread::highlights_after(view, room, user, read.unthreaded, MAX_HIGHLIGHTS)?
-    {
+    for highlight in unread::highlights_after(view, room, user, read.unthreaded, MAX_HIGHLIGHTS)? {
         if highlight.at > read.of(highlight.thread) {
             counts.highlight_count += 1;
             counts.notification_count += highlight.adds;

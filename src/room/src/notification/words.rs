@@ -147,7 +147,12 @@ mod tests {
 
     #[test]
     fn names_are_found_as_words() {
-        let index = index(&[&["alice", "Alice Liddell"], &["bob"], &["日本"], &["user-1-bob"]]);
+        let index = index(&[
+            &["alice", "Alice Liddell"],
+            &["bob"],
+            &["日本"],
+            &["user-1-bob"],
+        ]);
         for (text, expected) in [
             ("hello Alice!", &[0][..]),
             ("malice", &[]),
@@ -186,7 +191,8 @@ mod tests {
     /// The naive search: every place in the text, every name.
     fn naive(names: &[String], text: &str) -> BTreeSet<usize> {
         let text: Vec<char> = text.to_lowercase().chars().collect();
-        let is_word = |at: Option<&char>| at.is_some_and(|c| c.is_ascii_alphanumeric() || *c == '_');
+        let is_word =
+            |at: Option<&char>| at.is_some_and(|c| c.is_ascii_alphanumeric() || *c == '_');
         let mut found = BTreeSet::new();
         for (user, name) in names.iter().enumerate() {
             let name: Vec<char> = name.trim().to_lowercase().chars().collect();

@@ -42,7 +42,12 @@ impl PageToken {
     }
 
     /// A log position turned into the place in the room's timeline that it stands for.
-    pub(crate) fn in_room(self, view: &dyn View, room: RoomNumber, head: &RoomHead) -> Result<Self> {
+    pub(crate) fn in_room(
+        self,
+        view: &dyn View,
+        room: RoomNumber,
+        head: &RoomHead,
+    ) -> Result<Self> {
         let Self::Log(position) = self else {
             return Ok(self);
         };
@@ -129,7 +134,9 @@ mod tests {
 
     #[test]
     fn other_texts_are_no_tokens() {
-        for text in ["", "s1_5", "t1_5", "t1_a_1", "a1_", "a2_1", "t1_1_2_3", "l1_-1"] {
+        for text in [
+            "", "s1_5", "t1_5", "t1_a_1", "a1_", "a2_1", "t1_1_2_3", "l1_-1",
+        ] {
             assert!(text.parse::<PageToken>().is_err(), "{text}");
         }
     }

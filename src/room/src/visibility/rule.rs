@@ -74,7 +74,7 @@ pub fn allows(
 
 #[cfg(test)]
 mod tests {
-        use serde_json::value::RawValue as RawJsonValue;
+    use serde_json::value::RawValue as RawJsonValue;
     use storage::membership::Membership;
 
     use super::{HistoryVisibility, JoinedLater, allows};
@@ -90,10 +90,22 @@ mod tests {
 
     /// rooms.md 9.1 as a table: columns as [`MEMBERSHIPS`], first row not joined later, second row joined later.
     const TABLE: [(HistoryVisibility, [[u8; 6]; 2]); 4] = [
-        (HistoryVisibility::WorldReadable, [[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1]]),
-        (HistoryVisibility::Shared, [[0, 0, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1]]),
-        (HistoryVisibility::Invited, [[0, 1, 1, 0, 0, 0], [0, 1, 1, 0, 0, 0]]),
-        (HistoryVisibility::Joined, [[0, 0, 1, 0, 0, 0], [0, 0, 1, 0, 0, 0]]),
+        (
+            HistoryVisibility::WorldReadable,
+            [[1, 1, 1, 1, 1, 1], [1, 1, 1, 1, 1, 1]],
+        ),
+        (
+            HistoryVisibility::Shared,
+            [[0, 0, 1, 0, 0, 0], [1, 1, 1, 1, 1, 1]],
+        ),
+        (
+            HistoryVisibility::Invited,
+            [[0, 1, 1, 0, 0, 0], [0, 1, 1, 0, 0, 0]],
+        ),
+        (
+            HistoryVisibility::Joined,
+            [[0, 0, 1, 0, 0, 0], [0, 0, 1, 0, 0, 0]],
+        ),
     ];
 
     #[test]
@@ -113,7 +125,11 @@ mod tests {
 
     #[test]
     fn unknown_values_are_shared() {
-        for content in ["{}", r#"{"history_visibility":1}"#, r#"{"history_visibility":"x"}"#] {
+        for content in [
+            "{}",
+            r#"{"history_visibility":1}"#,
+            r#"{"history_visibility":"x"}"#,
+        ] {
             let content = RawJsonValue::from_string(content.to_owned()).unwrap();
             assert_eq!(
                 HistoryVisibility::from_content(&content),
