@@ -17,7 +17,7 @@ mod plan;
 pub use self::plan::{CreateRoom, InitialState, Preset, Visibility};
 
 /// So many milliseconds is the clock of a create event moved at most.
-const MAX_MOVES: u32 = 10_000;
+const MAX_MOVES: u64 = 10_000;
 
 /// How the room is to be made.
 struct Making<'a> {
@@ -56,8 +56,9 @@ impl Rooms {
             alias,
             plan,
         };
-        let mut now = self.clock().now_ms();
-        for _ in 0..MAX_MOVES {
+        let now = self.clock().now_ms();
+        // v12: the room id is the hash of the create event, so two equal creations in one millisecond would be one room.
+        for now in now..now.saturating_add(MAX_MOVES) {
             let ts = MilliSecondsSinceUnixEpoch(UInt::new_saturating(now));
             let (room_id, create) = self.create_event(&making, ts)?;
             let commit = self.found(&room_id, version, |room| {
@@ -66,8 +67,6 @@ impl Rooms {
             if commit.durable().await.is_some() {
                 return Ok(room_id);
             }
-            // v12: the room id is the hash of the create event, so two equal creations in one millisecond are one room.
-            now += 1;
         }
         Err(ActError::Unknown("too many equal rooms at once".to_owned()).into())
     }

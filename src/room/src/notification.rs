@@ -13,7 +13,6 @@ use crate::{ActError, Extras, room_txn::RoomTxn};
 
 mod class;
 mod count;
-mod words;
 
 pub use self::count::{UnreadCounts, unread_counts};
 
