@@ -122,6 +122,8 @@ pub const FILTER_NUMBER: Table = Table::new(Family::User, 12, "filter_number");
 pub const REGISTRATION_TOKEN: Table = Table::new(Family::User, 13, "registration_token");
 /// One row: SHA-256 of the token with which the first administrator registers.
 pub const FIRST_ADMINISTRATOR: Table = Table::new(Family::User, 14, "first_administrator");
+/// SHA-256 of a login token -> as whom it logs in, and until when.
+pub const LOGIN_TOKEN: Table = Table::new(Family::User, 15, "login_token");
 /// Room id -> room number.
 pub const ROOM_INDEX: Table = Table::new(Family::Index, 0x20, "room_index");
 /// Room number -> head.

@@ -4,7 +4,7 @@ use config::RegistrationMode::Open;
 use storage::user::Account;
 
 use crate::{
-    Identifier, LoginError, Session, TokenError,
+    Identifier, LoginError, NewDevice, Session, TokenError,
     testing::{House, login},
 };
 
@@ -154,4 +154,49 @@ async fn neither_passwords_nor_tokens_are_on_disk() {
             }
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn a_login_token_is_good_for_one_of_100_logins() {
+    let house = House::new(Open);
+    let session = house.user("alice").await;
+    let token = &session.access_token;
+    let alice = house.auth.requester(token).await.unwrap();
+    let token = house.auth.login_token(&alice).await.unwrap();
+    assert_eq!(token.expires_in_ms, 120_000);
+    let tasks: Vec<_> = (0..100)
+        .map(|_| {
+            let (auth, token) = (house.auth.clone(), token.login_token.clone());
+            tokio::spawn(async move { auth.login_with_token(&token, NewDevice::default()).await })
+        })
+        .collect();
+    let mut let_in = Vec::new();
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok(session) => let_in.push(session),
+            Err(error) => assert!(matches!(error, LoginError::Forbidden)),
+        }
+    }
+    assert_eq!(let_in.len(), 1);
+    assert_eq!(let_in[0].user_id, alice.user_id);
+}
+
+#[tokio::test]
+async fn a_login_token_ends_after_two_minutes() {
+    let house = House::new(Open);
+    let session = house.user("alice").await;
+    let token = &session.access_token;
+    let alice = house.auth.requester(token).await.unwrap();
+    let late = house.auth.login_token(&alice).await.unwrap();
+    house.clock.advance_ms(120_000);
+    for token in [late.login_token.as_str(), "hlt_x", ""] {
+        let refused = house
+            .auth
+            .login_with_token(token, NewDevice::default())
+            .await;
+        assert!(matches!(refused, Err(LoginError::Forbidden)));
+    }
+    // It does not authenticate either.
+    let refused = house.auth.requester(&late.login_token).await;
+    assert!(matches!(refused, Err(TokenError::Unknown)));
 }

@@ -45,6 +45,7 @@ async fn open_registration_begins_a_session() {
         device: NewDevice {
             device_id: Some("PHONE".into()),
             initial_device_display_name: Some("My phone".to_owned()),
+            ..NewDevice::default()
         },
         inhibit_login: false,
     };
