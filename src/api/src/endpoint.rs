@@ -3,30 +3,35 @@
 
 use std::sync::Arc;
 
+use auth::UiaRequest;
 use axum::body::Body;
 use futures::future::BoxFuture;
 use http::Method;
-use ruma_common::api::{IncomingRequest, path_builder::PathBuilder as _};
+use ruma_common::api::{
+    IncomingRequest, auth_scheme::NoAuthentication, error::DeserializationError,
+    path_builder::PathBuilder as _,
+};
+use serde::de::DeserializeOwned;
 
-use crate::{Args, Result, Services, answer::Answer, identity::Authenticate};
+use crate::{
+    Args, Result, Services,
+    answer::{Answer, Json},
+    extract::Received,
+    identity::Authenticate,
+};
 
 /// Bodies of ordinary requests.
 const BODY_LIMIT: usize = 1 << 20;
 
-/// Bodies that may hold many events: 200 of 64 KiB.
-pub(crate) const LARGE_BODY: usize = 13_107_200;
+type Called = BoxFuture<'static, Result<http::Response<Body>>>;
 
-type Call = dyn Fn(Arc<Services>, http::Request<Body>) -> BoxFuture<'static, Result<http::Response<Body>>>
-    + Send
-    + Sync;
+type Call = dyn Fn(Arc<Services>, http::Request<Body>) -> Called + Send + Sync;
 
 /// What is checked of a body before it is parsed.
 #[derive(Clone, Copy)]
 pub(crate) struct Limits {
     /// The most bytes.
     pub body: usize,
-    /// The body is not JSON.
-    pub raw_body: bool,
     /// What ruma takes for granted of a body that is JSON.
     pub precheck: fn(&[u8]) -> Result<()>,
 }
@@ -35,7 +40,6 @@ impl Limits {
     /// For ordinary endpoints.
     pub(crate) const DEFAULT: Self = Self {
         body: BODY_LIMIT,
-        raw_body: false,
         precheck: |_| Ok(()),
     };
 }
@@ -47,6 +51,8 @@ pub(crate) struct Endpoint {
     pub method: Method,
     /// Every path, in axum's syntax.
     pub paths: Vec<&'static str>,
+    /// Whether nobody is let in without an access token.
+    pub needs_token: bool,
     /// Reads the request, calls the handler, writes the answer.
     pub call: Arc<Call>,
 }
@@ -61,7 +67,7 @@ impl Endpoint {
 
 /// The endpoint of the request type that `handler` takes.
 pub(crate) fn endpoint<R, F, A>(
-    handler: impl Fn(Arc<Services>, Args<R>) -> F + Clone + Send + Sync + 'static,
+    handler: impl Fn(Arc<Services>, Args<R>) -> F + Copy + Send + Sync + 'static,
 ) -> Endpoint
 where
     R: IncomingRequest<Authentication: Authenticate> + Send + 'static,
@@ -74,22 +80,85 @@ where
 /// As [`endpoint`], with limits of its own.
 pub(crate) fn with_limits<R, F, A>(
     limits: Limits,
-    handler: impl Fn(Arc<Services>, Args<R>) -> F + Clone + Send + Sync + 'static,
+    handler: impl Fn(Arc<Services>, Args<R>) -> F + Copy + Send + Sync + 'static,
 ) -> Endpoint
 where
     R: IncomingRequest<Authentication: Authenticate> + Send + 'static,
     F: Future<Output = Result<A>> + Send + 'static,
     A: Answer,
 {
+    erased::<R>(move |services, request| {
+        Box::pin(async move {
+            let received = Received::read::<R::Authentication>(&services, request, &limits).await?;
+            handler(services, received.parse()?).await?.into_response()
+        })
+    })
+}
+
+/// An endpoint with user-interactive authentication. `auth` is taken out of the body before ruma sees it: ruma refuses
+/// old forms that clients still send.
+pub(crate) fn interactive<R, F, A>(
+    handler: impl Fn(Arc<Services>, Args<R>, UiaRequest) -> F + Copy + Send + Sync + 'static,
+) -> Endpoint
+where
+    R: IncomingRequest<Authentication: Authenticate> + Send + 'static,
+    F: Future<Output = Result<A>> + Send + 'static,
+    A: Answer,
+{
+    erased::<R>(move |services, request| {
+        Box::pin(async move {
+            let limits = &Limits::DEFAULT;
+            let mut received =
+                Received::read::<R::Authentication>(&services, request, limits).await?;
+            let path = received.head.uri.path();
+            let uia = UiaRequest::new(R::METHOD.as_str(), path, &received.body)?;
+            received.body = serde_json::to_vec(&uia.body)
+                .expect("a map of JSON values serialises")
+                .into();
+            handler(services, received.parse()?, uia)
+                .await?
+                .into_response()
+        })
+    })
+}
+
+/// An endpoint that is not of the specification: `B` is its body.
+pub(crate) fn own<B, F>(
+    method: Method,
+    path: &'static str,
+    handler: impl Fn(Arc<Services>, B) -> F + Copy + Send + Sync + 'static,
+) -> Endpoint
+where
+    B: DeserializeOwned + Send + 'static,
+    F: Future<Output = Result<Json>> + Send + 'static,
+{
+    Endpoint {
+        method,
+        paths: vec![path],
+        needs_token: false,
+        call: Arc::new(move |services, request| {
+            Box::pin(async move {
+                let limits = &Limits::DEFAULT;
+                let received =
+                    Received::read::<NoAuthentication>(&services, request, limits).await?;
+                let body = match received.body.as_ref() {
+                    [] => b"null",
+                    body => body,
+                };
+                let body = serde_json::from_slice(body).map_err(DeserializationError::from)?;
+                handler(services, body).await?.into_response()
+            })
+        }),
+    }
+}
+
+fn erased<R: IncomingRequest<Authentication: Authenticate>>(
+    call: impl Fn(Arc<Services>, http::Request<Body>) -> Called + Send + Sync + 'static,
+) -> Endpoint {
     Endpoint {
         method: R::METHOD,
         paths: R::PATH_BUILDER.all_paths().collect(),
-        call: Arc::new(move |services, request| {
-            let handler = handler.clone();
-            Box::pin(async move {
-                let args = Args::<R>::read(&services, request, &limits).await?;
-                handler(services, args).await?.into_response()
-            })
-        }),
+        needs_token: R::Authentication::NEEDS_TOKEN,
+        call: Arc::new(call),
     }
 }

@@ -1,12 +1,14 @@
-//! The error table: the only place that knows status codes. Domain errors become an errcode here.
+//! Errors as HTTP: the only place that knows status codes. `error/domain.rs` is the table of the domain crates'
+//! errors.
+
+mod domain;
 
 use std::borrow::Cow;
 
+use auth::Challenge;
 use axum::body::Body;
 use bytes::BytesMut;
-use http::StatusCode;
-use ruma_client_api::uiaa::UiaaInfo;
-use ruma_client_api::uiaa::UiaaResponse;
+use http::{HeaderValue, StatusCode, header};
 use ruma_common::api::{
     OutgoingResponseExt as _,
     error::{
@@ -17,6 +19,10 @@ use ruma_common::api::{
 
 /// The most characters of a parser's message that a client gets back: it may quote the client's own text.
 const MAX_MESSAGE: usize = 256;
+
+/// The body of 401 `M_USER_LOCKED`.
+const LOCKED: &str =
+    r#"{"errcode":"M_USER_LOCKED","error":"This account is locked","soft_logout":true}"#;
 
 /// Why a request is not answered with success.
 #[derive(Debug)]
@@ -30,7 +36,9 @@ enum Inner {
         message: Cow<'static, str>,
     },
     /// "The homeserver returns an HTTP 401 response with […] flows": more stages are needed.
-    Interactive(UiaaInfo),
+    Interactive(Box<Challenge>),
+    /// The account is locked; ruma has no `soft_logout` for this code.
+    Locked,
 }
 
 impl Error {
@@ -114,12 +122,27 @@ impl Error {
         )
     }
 
-    /// The body is larger than the endpoint takes.
-    pub(crate) fn too_large() -> Self {
+    /// Something is larger than it may be.
+    pub(crate) fn too_large(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(StatusCode::PAYLOAD_TOO_LARGE, ErrorKind::TooLarge, message)
+    }
+
+    /// "M_UNKNOWN: An unknown error has occurred": a bad request for which there is no better code.
+    pub(crate) fn unknown(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::bad_request(ErrorKind::Unknown, message)
+    }
+
+    /// "When a locked account is used, servers MUST respond with 401 M_USER_LOCKED with `soft_logout` set to true."
+    fn locked() -> Self {
+        Self(Box::new(Inner::Locked))
+    }
+
+    /// "M_GUEST_ACCESS_FORBIDDEN": there are no guests here.
+    pub(crate) fn no_guests() -> Self {
         Self::new(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            ErrorKind::TooLarge,
-            "The request body is too large",
+            StatusCode::FORBIDDEN,
+            ErrorKind::GuestAccessForbidden,
+            "Guest access is disabled",
         )
     }
 
@@ -161,29 +184,35 @@ impl Error {
 
     /// The answer as HTTP.
     pub(crate) fn into_response(self) -> http::Response<Body> {
-        let response = match *self.0 {
+        let (status, body) = match *self.0 {
             Inner::Matrix {
                 status,
                 kind,
                 message,
             } => {
                 let body = StandardErrorBody::new(kind, message.into_owned());
-                MatrixError::new(status, ErrorBody::Standard(body))
-                    .try_into_http_response::<BytesMut>()
+                let error = MatrixError::new(status, ErrorBody::Standard(body));
+                match error.try_into_http_response::<BytesMut>() {
+                    Ok(response) => return response.map(|bytes| Body::from(bytes.freeze())),
+                    Err(error) => {
+                        tracing::error!(%error, "an error could not be written as JSON");
+                        (StatusCode::INTERNAL_SERVER_ERROR, Vec::new())
+                    }
+                }
             }
-            Inner::Interactive(uiaa) => {
-                UiaaResponse::AuthResponse(uiaa).try_into_http_response::<BytesMut>()
-            }
+            Inner::Interactive(challenge) => (
+                StatusCode::UNAUTHORIZED,
+                serde_json::to_vec(&challenge).unwrap_or_default(),
+            ),
+            Inner::Locked => (StatusCode::UNAUTHORIZED, LOCKED.as_bytes().to_vec()),
         };
-        match response {
-            Ok(response) => response.map(|bytes| Body::from(bytes.freeze())),
-            Err(error) => {
-                tracing::error!(%error, "an error could not be written as JSON");
-                let mut response = http::Response::new(Body::empty());
-                *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
-                response
-            }
-        }
+        let mut response = http::Response::new(Body::from(body));
+        *response.status_mut() = status;
+        response.headers_mut().insert(
+            header::CONTENT_TYPE,
+            HeaderValue::from_static("application/json"),
+        );
+        response
     }
 }
 
@@ -214,13 +243,6 @@ impl From<DeserializationError> for Error {
             // "M_INVALID_PARAM: A parameter that was specified has the wrong value."
             _ => Self::invalid_param(message),
         }
-    }
-}
-
-impl From<storage::Error> for Error {
-    fn from(error: storage::Error) -> Self {
-        tracing::error!(%error, "the store failed");
-        Self::internal()
     }
 }
 

@@ -26,52 +26,72 @@ pub(crate) struct Args<R: IncomingRequest<Authentication: Authenticate>> {
     /// Path, query and body.
     pub request: R,
     /// Who asks.
-    pub identity: <R::Authentication as Authenticate>::Identity,
-    /// Where the request comes from.
-    pub address: IpAddr,
-    /// The bytes of the body.
+    pub requester: <R::Authentication as Authenticate>::Identity,
+    /// The body as it was sent; never empty when it is JSON.
     pub body: Bytes,
 }
 
-impl<R: IncomingRequest<Authentication: Authenticate>> Args<R> {
-    /// Reads a request.
-    pub(crate) async fn read(
+/// A request that has been let in and not been parsed.
+pub(crate) struct Received<I> {
+    pub head: Parts,
+    pub body: Bytes,
+    path: RawPathParams,
+    requester: I,
+}
+
+impl<I> Received<I> {
+    /// Reads a request: first who asks, then the body.
+    pub(crate) async fn read<A: Authenticate<Identity = I>>(
         services: &Services,
-        request: http::Request<Body>,
+        mut request: http::Request<Body>,
         limits: &Limits,
     ) -> Result<Self> {
-        let (head, path, body) = split(request).await?;
-        let identity = match R::Authentication::identify(services, &head).await {
-            Ok(identity) => identity,
+        let path = request
+            .extract_parts::<RawPathParams>()
+            .await
+            .map_err(|_| Error::invalid_param("A path parameter is not UTF-8"))?;
+        let shown = A::shown(&request);
+        let (head, body) = request.into_parts();
+        let identified = match shown {
+            Ok(shown) => A::identify(services, shown, address_of(services, &head)).await,
+            Err(error) => Err(error),
+        };
+        let requester = match identified {
+            Ok(requester) => requester,
             Err(error) => {
                 drain(&head, body).await;
                 return Err(error);
             }
         };
-        let body = read_body(&head, body, limits.body).await?;
-        if R::METHOD != Method::GET && !limits.raw_body {
+        let mut body = read_body(&head, body, limits.body).await?;
+        if head.method != Method::GET && head.method != Method::HEAD {
             json::check(&body)?;
+            if body.is_empty() {
+                body = Bytes::from_static(b"{}");
+            }
         }
         (limits.precheck)(&body)?;
-        let address = address_of(services, &head);
-        let path: Vec<&str> = path.iter().map(|(_, value)| value).collect();
-        let request = http::Request::from_parts(head, body.as_ref());
         Ok(Self {
-            request: R::try_from_http_request(request, &path)?,
-            identity,
-            address,
+            head,
             body,
+            path,
+            requester,
         })
     }
-}
 
-async fn split(mut request: http::Request<Body>) -> Result<(Parts, RawPathParams, Body)> {
-    let path = request
-        .extract_parts::<RawPathParams>()
-        .await
-        .map_err(|_| Error::invalid_param("A path parameter is not UTF-8"))?;
-    let (head, body) = request.into_parts();
-    Ok((head, path, body))
+    /// Parses a request whose `body` may have been changed after it was read.
+    pub(crate) fn parse<R>(self) -> Result<Args<R>>
+    where
+        R: IncomingRequest<Authentication: Authenticate<Identity = I>>,
+    {
+        let path: Vec<&str> = self.path.iter().map(|(_, value)| value).collect();
+        let request = http::Request::from_parts(self.head, self.body.as_ref());
+        Ok(Args {
+            request: R::try_from_http_request(request, &path)?,
+            requester: self.requester,
+            body: self.body,
+        })
+    }
 }
 
 fn address_of(services: &Services, head: &Parts) -> IpAddr {
@@ -95,14 +115,14 @@ async fn read_body(head: &Parts, body: Body, limit: usize) -> Result<Bytes> {
     }
     if declared_length(head).is_some_and(|length| length > limit as u64) {
         drain(head, body).await;
-        return Err(Error::too_large());
+        return Err(Error::too_large("The request body is too large"));
     }
     let mut body = body;
     match tokio::time::timeout(BODY_TIMEOUT, collect(&mut body, limit)).await {
         Ok(Ok(Some(bytes))) => Ok(bytes),
         Ok(Ok(None)) => {
             drain(head, body).await;
-            Err(Error::too_large())
+            Err(Error::too_large("The request body is too large"))
         }
         Ok(Err(_)) => Err(Error::not_json("The request body could not be read")),
         Err(_) => Err(Error::timeout()),

@@ -1,39 +1,96 @@
 //! Who asks. The endpoint's declared authentication decides which type a handler gets.
 
-use http::request::Parts;
+use std::net::IpAddr;
+
+use auth::Requester;
 use ruma_common::api::auth_scheme::{
-    AccessTokenOptional, AppserviceTokenOptional, AuthScheme, NoAccessToken, NoAuthentication,
+    AccessToken, AccessTokenOptional, AppserviceTokenOptional, AuthScheme, NoAccessToken,
+    NoAuthentication, extract_bearer_or_query_token,
 };
 
-use crate::{Result, Services};
+use crate::{Error, Result, Services};
 
 /// An authentication scheme of ruma's, and who it lets in.
 pub(crate) trait Authenticate: AuthScheme {
+    /// Nobody is let in without an access token.
+    const NEEDS_TOKEN: bool = false;
+    /// What a request shows.
+    type Shown: Send;
     /// What the handler learns about who asks.
     type Identity: Send + 'static;
 
     /// Looks at the head of a request.
+    fn shown<T>(request: &http::Request<T>) -> Result<Self::Shown>;
+
+    /// Finds out who it is.
     fn identify(
         services: &Services,
-        head: &Parts,
+        shown: Self::Shown,
+        address: IpAddr,
     ) -> impl Future<Output = Result<Self::Identity>> + Send;
 }
 
 macro_rules! anybody {
     ($($scheme:ty),*) => {$(
         impl Authenticate for $scheme {
+            type Shown = ();
             type Identity = ();
 
-            async fn identify(_: &Services, _: &Parts) -> Result<()> {
+            fn shown<T>(_: &http::Request<T>) -> Result<()> {
+                Ok(())
+            }
+
+            async fn identify(_: &Services, (): (), _: IpAddr) -> Result<()> {
                 Ok(())
             }
         }
     )*};
 }
 
-anybody!(
-    NoAuthentication,
-    NoAccessToken,
-    AppserviceTokenOptional,
-    AccessTokenOptional
-);
+// A token of an application service says nothing yet: there are none.
+anybody!(NoAuthentication, NoAccessToken, AppserviceTokenOptional);
+
+impl Authenticate for AccessToken {
+    const NEEDS_TOKEN: bool = true;
+    type Shown = String;
+    type Identity = Requester;
+
+    fn shown<T>(request: &http::Request<T>) -> Result<String> {
+        token(request)?.ok_or_else(Error::missing_token)
+    }
+
+    async fn identify(services: &Services, token: String, address: IpAddr) -> Result<Requester> {
+        requester(services, &token, address).await
+    }
+}
+
+impl Authenticate for AccessTokenOptional {
+    type Shown = Option<String>;
+    type Identity = Option<Requester>;
+
+    fn shown<T>(request: &http::Request<T>) -> Result<Option<String>> {
+        token(request)
+    }
+
+    async fn identify(
+        services: &Services,
+        token: Option<String>,
+        address: IpAddr,
+    ) -> Result<Option<Requester>> {
+        match token {
+            Some(token) => requester(services, &token, address).await.map(Some),
+            None => Ok(None),
+        }
+    }
+}
+
+fn token<T>(request: &http::Request<T>) -> Result<Option<String>> {
+    // Another scheme, or bytes that no token has.
+    extract_bearer_or_query_token(request).map_err(|_| Error::missing_token())
+}
+
+async fn requester(services: &Services, token: &str, address: IpAddr) -> Result<Requester> {
+    let requester = services.auth.requester(token).await?;
+    services.auth.seen(&requester, address);
+    Ok(requester)
+}

@@ -16,11 +16,6 @@
 //! | `address` | the client's address behind trusted proxies |
 //! | `client` | handlers, named after ruma's modules |
 
-#![expect(
-    dead_code,
-    reason = "the endpoints of accounts and rooms, which use it, come next"
-)]
-
 mod address;
 mod answer;
 mod client;
@@ -36,7 +31,7 @@ mod services;
 pub use address::Peer;
 pub use error::Error;
 pub(crate) use extract::Args;
-pub use router::{router, routes};
+pub use router::{Route, router, routes};
 pub use services::Services;
 
 /// The result of a handler.

@@ -17,37 +17,105 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     Error, Services,
-    client::discovery,
-    endpoint::{Endpoint, endpoint},
+    client::{account, capabilities, config, device, discovery, filter, profile, push, session},
+    endpoint::{Endpoint, Limits, endpoint, interactive, own, with_limits},
     layer,
 };
 
 /// The client-server API.
 fn client() -> Vec<Endpoint> {
     vec![
-        // discovery
+        // what a client asks first
         endpoint(discovery::versions),
         endpoint(discovery::well_known_client),
+        endpoint(capabilities::capabilities),
+        // sessions
+        endpoint(session::login_types),
+        with_limits(LOGIN, session::login),
+        endpoint(session::logout),
+        endpoint(session::logout_all),
+        // accounts
+        interactive(account::register),
+        endpoint(account::username_availability),
+        endpoint(account::registration_token_validity),
+        endpoint(account::whoami),
+        // devices
+        endpoint(device::devices),
+        endpoint(device::device),
+        endpoint(device::update),
+        interactive(device::delete),
+        interactive(device::delete_many),
+        // users
+        endpoint(profile::profile),
+        endpoint(profile::display_name),
+        endpoint(profile::set_display_name),
+        endpoint(profile::avatar_url),
+        endpoint(profile::set_avatar_url),
+        endpoint(filter::create),
+        endpoint(filter::get),
+        endpoint(config::get_global),
+        endpoint(config::set_global),
+        endpoint(push::all).also(&["/_matrix/client/v3/pushrules"]),
+        endpoint(push::global).also(&["/_matrix/client/v3/pushrules/global"]),
+        endpoint(push::rule),
+        endpoint(push::actions),
+        endpoint(push::enabled),
     ]
+}
+
+/// What operators' tools know from Synapse.
+fn admin() -> Vec<Endpoint> {
+    let path = "/_synapse/admin/v1/register";
+    vec![
+        own(Method::GET, path, account::shared_secret_nonce),
+        own(Method::POST, path, account::shared_secret_register),
+    ]
+}
+
+const LOGIN: Limits = Limits {
+    precheck: session::precheck_login,
+    ..Limits::DEFAULT
+};
+
+fn endpoints() -> impl Iterator<Item = Endpoint> {
+    client().into_iter().chain(admin())
 }
 
 /// For load balancers; answered without touching anything.
 const HEALTH: &str = "/health";
 
-/// Every method and path that is served, in axum's syntax (`{room_id}`).
-pub fn routes() -> Vec<(Method, &'static str)> {
-    let mut routes = vec![(Method::GET, HEALTH)];
-    for endpoint in client() {
-        let method = &endpoint.method;
-        routes.extend(endpoint.paths.iter().map(|path| (method.clone(), *path)));
-    }
-    routes
+/// A method and a path that are served.
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// The method.
+    pub method: Method,
+    /// The path in axum's syntax (`{room_id}`).
+    pub path: &'static str,
+    /// Whether nobody is let in without an access token.
+    pub needs_token: bool,
+}
+
+/// Everything that is served.
+pub fn routes() -> Vec<Route> {
+    let health = Route {
+        method: Method::GET,
+        path: HEALTH,
+        needs_token: false,
+    };
+    let of_endpoints = endpoints().flat_map(|endpoint| {
+        endpoint.paths.into_iter().map(move |path| Route {
+            method: endpoint.method.clone(),
+            path,
+            needs_token: endpoint.needs_token,
+        })
+    });
+    std::iter::once(health).chain(of_endpoints).collect()
 }
 
 /// The whole API as one service.
 pub fn router(services: Arc<Services>) -> Router {
     let mut paths: BTreeMap<&'static str, MethodRouter<()>> = BTreeMap::new();
-    for endpoint in client() {
+    for endpoint in endpoints() {
         let filter = MethodFilter::try_from(endpoint.method.clone())
             .expect("ruma declares standard methods");
         for path in &endpoint.paths {

@@ -1,10 +1,21 @@
 //! What handlers call.
 
+use auth::Auth;
 use ipnet::IpNet;
+use ruma_common::{OwnedServerName, RoomVersionId};
+use user::Users;
 
 /// The domain crates' handles and what of the configuration an answer shows. Made in `main/src/compose.rs`; no
 /// function below this floor gets it.
 pub struct Services {
+    /// Who somebody is.
+    pub auth: Auth,
+    /// What belongs to users.
+    pub users: Users,
+    /// The name of this server.
+    pub server_name: OwnedServerName,
+    /// The version of a room whose creator asks for none.
+    pub default_room_version: RoomVersionId,
     /// Where clients reach this server from outside: `server.public_url`.
     pub public_url: Option<String>,
     /// Peers whose `X-Forwarded-For` is believed.

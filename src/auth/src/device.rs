@@ -155,6 +155,3 @@ fn describe(
         last_seen_ip,
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -9,9 +9,7 @@ mod cache;
 mod device;
 mod entropy;
 mod login;
-mod login_token;
 mod password;
-mod refresh;
 mod registration;
 mod requester;
 mod secret;
@@ -29,17 +27,15 @@ use parking_lot::Mutex;
 use ruma_common::OwnedServerName;
 use storage::{Clock, Store};
 
-pub use account::{AccountChange, AccountError, Erasure, OtherDevices};
 pub use device::{DeviceError, DeviceInfo, MAX_DEVICE_NAME_CHARS};
 pub use entropy::Entropy;
 pub use login::{Identifier, LoginError, LoginRequest};
-pub use login_token::NewLoginToken;
 pub use password::{MAX_PASSWORD_BYTES, PasswordCost, PasswordError, Passwords};
 pub use registration::{RegisterError, Registered, RegistrationRequest};
 pub use requester::{Requester, TokenError};
-pub use session::{NewDevice, Session, Tokens};
+pub use session::{NewDevice, Session};
 pub use shared_secret::{SharedSecretError, SharedSecretRegistration};
-pub use uia::{Challenge, Stage, UiaError, UiaRequest};
+pub use uia::{BadAuth, Challenge, Stage, UiaError, UiaRequest};
 pub use username::InvalidUsername;
 
 use crate::{

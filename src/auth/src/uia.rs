@@ -236,6 +236,3 @@ impl Auth {
         UiaError::Challenge(Box::new(Challenge::new(flows, session, completed, refusal)))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -3,11 +3,13 @@
 use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
 
 use api::Services;
+use auth::{Auth, Entropy, PasswordCost, PasswordError};
 use axum::Router;
 use config::{Config, Durability};
 use ruma_common::{OwnedServerName, ServerName};
-use storage::Store;
+use storage::{Clock, Store};
 use tokio::sync::watch;
+use user::Users;
 
 use crate::signing_key::{self, SigningKeyError};
 
@@ -16,6 +18,8 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What `main` runs.
 pub(crate) struct House {
+    /// For what an operator sees at the start, and for what is written from time to time.
+    pub auth: Auth,
     /// The whole API.
     pub router: Router,
     /// Set to true when the process stops: long polls answer.
@@ -29,6 +33,8 @@ pub(crate) enum StartError {
     Directory(PathBuf, io::Error),
     #[error(transparent)]
     Storage(#[from] storage::Error),
+    #[error(transparent)]
+    Password(#[from] PasswordError),
     #[error(transparent)]
     SigningKey(#[from] SigningKeyError),
     #[error(
@@ -48,11 +54,29 @@ pub(crate) async fn compose(config: Config) -> Result<House, StartError> {
     let store = open_store(&config.storage)?;
     keep_server_name(&store, &config.server.name).await?;
     let _signing_key = signing_key::load_or_make(path)?;
+    let server_name = config.server.name;
+    let clock = Clock::system();
+    let users = Users::new(store.clone(), server_name.clone());
+    let auth = Auth::new(
+        store.clone(),
+        clock,
+        Entropy::system(),
+        auth::Options {
+            server_name: server_name.clone(),
+            registration: config.registration,
+            password_cost: PasswordCost::default(),
+        },
+    )?;
     let services = Services {
+        auth: auth.clone(),
+        users,
+        server_name,
+        default_room_version: config.rooms.default_version,
         public_url: config.server.public_url,
         trusted_proxies: config.server.trusted_proxies,
     };
     Ok(House {
+        auth,
         router: api::router(Arc::new(services)),
         stopping: watch::Sender::new(false),
     })

@@ -7,9 +7,11 @@ mod listen;
 mod logging;
 mod shutdown;
 mod signing_key;
+mod welcome;
 
-use std::{error::Error, process::ExitCode};
+use std::{error::Error, process::ExitCode, time::Duration};
 
+use auth::Auth;
 use clap::Parser as _;
 use config::Config;
 use tikv_jemallocator::Jemalloc;
@@ -18,6 +20,9 @@ use crate::{arguments::Arguments, compose::House};
 
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
+
+/// How often it is written down when devices were last seen.
+const LAST_SEEN_INTERVAL: Duration = Duration::from_secs(300);
 
 fn main() -> ExitCode {
     match start() {
@@ -45,7 +50,13 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     // Before anything is served: a signal that comes during the start is not lost.
     let mut signals = shutdown::Signals::new()?;
     let listeners = listen::bind(&config.server.listen).await?;
-    let House { router, stopping } = compose::compose(config).await?;
+    let House {
+        auth,
+        router,
+        stopping,
+    } = compose::compose(config).await?;
+    welcome::first_administrator(&auth).await?;
+    let last_seen = tokio::spawn(write_last_seen(auth.clone()));
     let server = listen::serve(listeners, router);
     signals.wait().await;
     tracing::info!("stopping");
@@ -55,5 +66,17 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
         () = server.stop() => tracing::info!("stopped"),
         () = signals.wait() => tracing::warn!("stopped without waiting for requests"),
     }
+    last_seen.abort();
+    auth.write_last_seen().await?;
     Ok(())
+}
+
+/// Writes down from time to time when devices were last seen.
+async fn write_last_seen(auth: Auth) {
+    loop {
+        tokio::time::sleep(LAST_SEEN_INTERVAL).await;
+        if let Err(error) = auth.write_last_seen().await {
+            tracing::error!(%error, "when devices were last seen could not be written");
+        }
+    }
 }

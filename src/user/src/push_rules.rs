@@ -4,6 +4,8 @@ use ruma_common::{UserId, push::Ruleset};
 use serde_json::value::{RawValue, to_raw_value};
 use storage::{View, account_data, user::UserNumber};
 
+use crate::Users;
+
 /// The type of the account data in which sync shows the rules.
 pub const EVENT_TYPE: &str = "m.push_rules";
 
@@ -20,6 +22,13 @@ pub fn for_user(view: &dyn View, user: UserNumber, user_id: &UserId) -> storage:
         Some(content) => content.global,
         None => Ruleset::server_default(user_id),
     })
+}
+
+impl Users {
+    /// [`for_user`] on the published snapshot.
+    pub fn push_rules(&self, user: UserNumber, user_id: &UserId) -> storage::Result<Ruleset> {
+        self.store.read(|view| for_user(view, user, user_id))
+    }
 }
 
 /// The same as content of the account data `m.push_rules`.

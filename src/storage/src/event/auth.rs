@@ -6,20 +6,13 @@ use super::room_event_key;
 use crate::{
     Error, KeyReader, Order, Result, Txn, View,
     hash::{put_varint, take_varint},
-    room::{EventNumber, RoomNumber, StateKeyNumber},
+    room::{EventNumber, RoomNumber},
     table::EVENT_AUTH,
 };
 
-/// Stores what a state event cites. An event is stored only when those it cites are: they have smaller numbers.
-pub fn put(
-    txn: &mut Txn<'_>,
-    room: RoomNumber,
-    event: EventNumber,
-    key: StateKeyNumber,
-    cited: &[EventNumber],
-) {
-    let mut row = Vec::with_capacity(2 + 2 * cited.len());
-    put_varint(&mut row, u64::from(key.0));
+/// Stores what a state event cites. Each cited event has a smaller number, except where an outlier came late.
+pub fn put(txn: &mut Txn<'_>, room: RoomNumber, event: EventNumber, cited: &[EventNumber]) {
+    let mut row = Vec::with_capacity(2 * cited.len());
     for number in cited {
         put_varint(&mut row, u64::from(number.0));
     }
@@ -33,16 +26,16 @@ pub fn of(
     event: EventNumber,
 ) -> Result<Option<Vec<EventNumber>>> {
     view.get(&room_event_key(EVENT_AUTH, room, event))?
-        .map(|row| Ok(read(&row)?.1))
+        .map(|row| read(&row))
         .transpose()
 }
 
-/// Shows every state event from `first` on, its key and what it cites, in the order of the numbers.
+/// Shows every state event from `first` on, and what it cites, in the order of the numbers.
 pub fn visit(
     view: &dyn View,
     room: RoomNumber,
     first: EventNumber,
-    mut visitor: impl FnMut(EventNumber, StateKeyNumber, &[EventNumber]),
+    mut visitor: impl FnMut(EventNumber, &[EventNumber]),
 ) -> Result<()> {
     let range = room_event_key(EVENT_AUTH, room, first).until_end_of(&EVENT_AUTH.key().u64(room.0));
     let mut outcome = Ok(());
@@ -50,8 +43,8 @@ pub fn visit(
         let mut reader = KeyReader::new(key);
         let number = reader.u64().and_then(|_| reader.u32());
         match (number, read(row)) {
-            (Some(number), Ok((key, cited))) => {
-                visitor(EventNumber(number), key, &cited);
+            (Some(number), Ok(cited)) => {
+                visitor(EventNumber(number), &cited);
                 ControlFlow::Continue(())
             }
             (_, Err(error)) => {
@@ -67,19 +60,13 @@ pub fn visit(
     outcome
 }
 
-fn read(mut row: &[u8]) -> Result<(StateKeyNumber, Vec<EventNumber>)> {
-    let mut number = || {
-        let number = take_varint(&mut row).and_then(|number| u32::try_from(number).ok());
-        (number.ok_or_else(corrupt), row.is_empty())
-    };
-    let (key, mut end) = number();
+fn read(mut row: &[u8]) -> Result<Vec<EventNumber>> {
     let mut cited = Vec::with_capacity(4);
-    while !end {
-        let next;
-        (next, end) = number();
-        cited.push(EventNumber(next?));
+    while !row.is_empty() {
+        let number = take_varint(&mut row).and_then(|number| u32::try_from(number).ok());
+        cited.push(EventNumber(number.ok_or_else(corrupt)?));
     }
-    Ok((StateKeyNumber(key?), cited))
+    Ok(cited)
 }
 
 fn corrupt() -> Error {

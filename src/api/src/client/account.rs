@@ -1,0 +1,143 @@
+//! Registration, and what an account says about itself.
+
+use std::sync::Arc;
+
+use auth::{NewDevice, RegistrationRequest, Session, SharedSecretRegistration, UiaRequest};
+use ruma_client_api::account::{
+    check_registration_token_validity, get_username_availability,
+    register::{self, LoginType, RegistrationKind},
+    whoami,
+};
+use ruma_common::{DeviceId, ServerName, UserId};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{Args, Error, Result, Services, answer::Json};
+
+/// `POST /_matrix/client/v3/register`
+pub(crate) async fn register(
+    services: Arc<Services>,
+    args: Args<register::v3::Request>,
+    uia: UiaRequest,
+) -> Result<Json> {
+    let request = args.request;
+    if request.kind == RegistrationKind::Guest {
+        return Err(Error::no_guests());
+    }
+    if request.login_type == Some(LoginType::ApplicationService) {
+        return Err(Error::unknown_token());
+    }
+    let wish = RegistrationRequest {
+        username: request.username,
+        password: request.password,
+        device: NewDevice {
+            device_id: request.device_id,
+            initial_device_display_name: request.initial_device_display_name,
+        },
+        inhibit_login: request.inhibit_login,
+    };
+    let registered = services.auth.register(wish, &uia).await?;
+    // Not ruma's response: it writes `"device_id": null` when login is inhibited.
+    Json::of(&NewAccount {
+        user_id: &registered.user_id,
+        home_server: None,
+        session: registered.session.as_ref().map(NewSession::of),
+    })
+}
+
+/// The answer to whoever has registered.
+#[derive(Serialize)]
+struct NewAccount<'a> {
+    user_id: &'a UserId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    home_server: Option<&'a ServerName>,
+    #[serde(flatten)]
+    session: Option<NewSession<'a>>,
+}
+
+#[derive(Serialize)]
+struct NewSession<'a> {
+    access_token: &'a str,
+    device_id: &'a DeviceId,
+}
+
+impl<'a> NewSession<'a> {
+    fn of(session: &'a Session) -> Self {
+        Self {
+            access_token: &session.access_token,
+            device_id: &session.device_id,
+        }
+    }
+}
+
+/// `GET /_matrix/client/v3/register/available`
+pub(crate) async fn username_availability(
+    services: Arc<Services>,
+    args: Args<get_username_availability::v3::Request>,
+) -> Result<get_username_availability::v3::Response> {
+    services.auth.check_available(&args.request.username)?;
+    Ok(get_username_availability::v3::Response::new(true))
+}
+
+/// `GET /_matrix/client/v1/register/m.login.registration_token/validity`
+pub(crate) async fn registration_token_validity(
+    services: Arc<Services>,
+    args: Args<check_registration_token_validity::v1::Request>,
+) -> Result<check_registration_token_validity::v1::Response> {
+    let valid = services
+        .auth
+        .registration_token_is_valid(&args.request.token)?;
+    Ok(check_registration_token_validity::v1::Response::new(valid))
+}
+
+/// `GET /_matrix/client/v3/account/whoami`
+pub(crate) async fn whoami(
+    _: Arc<Services>,
+    args: Args<whoami::v3::Request>,
+) -> Result<whoami::v3::Response> {
+    let requester = args.requester;
+    let mut response = whoami::v3::Response::new(requester.user_id, requester.is_guest);
+    response.device_id = requester.device_id;
+    Ok(response)
+}
+
+/// `GET /_synapse/admin/v1/register`, as operators' tools know it.
+pub(crate) async fn shared_secret_nonce(services: Arc<Services>, (): ()) -> Result<Json> {
+    let nonce = services.auth.shared_secret_nonce()?;
+    Json::of(&json!({ "nonce": nonce }))
+}
+
+/// The body of `POST /_synapse/admin/v1/register`.
+#[derive(Deserialize)]
+pub(crate) struct SharedSecretBody {
+    nonce: String,
+    username: String,
+    password: String,
+    #[serde(default)]
+    admin: bool,
+    user_type: Option<String>,
+    displayname: Option<String>,
+    mac: String,
+}
+
+/// `POST /_synapse/admin/v1/register`
+pub(crate) async fn shared_secret_register(
+    services: Arc<Services>,
+    body: SharedSecretBody,
+) -> Result<Json> {
+    let request = SharedSecretRegistration {
+        nonce: body.nonce,
+        username: body.username,
+        password: body.password,
+        admin: body.admin,
+        user_type: body.user_type,
+        displayname: body.displayname,
+        mac: body.mac,
+    };
+    let registered = services.auth.register_with_shared_secret(request).await?;
+    Json::of(&NewAccount {
+        user_id: &registered.user_id,
+        home_server: Some(&services.server_name),
+        session: registered.session.as_ref().map(NewSession::of),
+    })
+}

@@ -1,0 +1,89 @@
+//! Display names and avatars.
+
+use std::sync::Arc;
+
+use auth::Requester;
+use ruma_client_api::profile::{
+    get_avatar_url, get_display_name, get_profile, set_avatar_url, set_display_name,
+};
+use ruma_common::UserId;
+use serde_json::value::to_raw_value;
+
+use crate::{Args, Error, Result, Services, answer::Json, client::must_be};
+
+const DISPLAYNAME: &str = "displayname";
+const AVATAR_URL: &str = "avatar_url";
+
+/// `GET /_matrix/client/v3/profile/{userId}`
+pub(crate) async fn profile(
+    services: Arc<Services>,
+    args: Args<get_profile::v3::Request>,
+) -> Result<Json> {
+    let fields = services.users.profile(&args.request.user_id)?;
+    let fields = fields.ok_or_else(|| Error::not_found("No such user"))?;
+    Ok(Json::object(fields))
+}
+
+/// `GET /_matrix/client/v3/profile/{userId}/displayname`
+pub(crate) async fn display_name(
+    services: Arc<Services>,
+    args: Args<get_display_name::v3::Request>,
+) -> Result<Json> {
+    field(&services, &args.request.user_id, DISPLAYNAME)
+}
+
+/// `GET /_matrix/client/v3/profile/{userId}/avatar_url`
+pub(crate) async fn avatar_url(
+    services: Arc<Services>,
+    args: Args<get_avatar_url::v3::Request>,
+) -> Result<Json> {
+    field(&services, &args.request.user_id, AVATAR_URL)
+}
+
+fn field(services: &Services, user_id: &UserId, name: &str) -> Result<Json> {
+    let value = services.users.profile_field(user_id, name)?;
+    let value = value.ok_or_else(|| Error::not_found("No such profile field"))?;
+    Ok(Json::object([(name.to_owned(), value)]))
+}
+
+/// `PUT /_matrix/client/v3/profile/{userId}/displayname`
+pub(crate) async fn set_display_name(
+    services: Arc<Services>,
+    args: Args<set_display_name::v3::Request>,
+) -> Result<set_display_name::v3::Response> {
+    must_be(&args.requester, &args.request.user_id)?;
+    let name = args.request.displayname.as_deref();
+    set(&services, &args.requester, DISPLAYNAME, name).await?;
+    Ok(set_display_name::v3::Response::new())
+}
+
+/// `PUT /_matrix/client/v3/profile/{userId}/avatar_url`
+pub(crate) async fn set_avatar_url(
+    services: Arc<Services>,
+    args: Args<set_avatar_url::v3::Request>,
+) -> Result<set_avatar_url::v3::Response> {
+    must_be(&args.requester, &args.request.user_id)?;
+    let url = args.request.avatar_url.as_ref().map(AsRef::as_ref);
+    set(&services, &args.requester, AVATAR_URL, url).await?;
+    Ok(set_avatar_url::v3::Response::new())
+}
+
+/// Clients clear a field with an empty string, with `null` or by leaving it out.
+async fn set(
+    services: &Services,
+    requester: &Requester,
+    name: &str,
+    value: Option<&str>,
+) -> Result<()> {
+    let users = &services.users;
+    match value.filter(|value| !value.is_empty()) {
+        Some(value) => {
+            let value = to_raw_value(value).expect("a string serialises");
+            users
+                .set_profile_field(requester.user, name, &value)
+                .await?;
+        }
+        None => users.delete_profile_field(requester.user, name).await?,
+    }
+    Ok(())
+}

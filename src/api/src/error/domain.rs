@@ -1,0 +1,193 @@
+//! The table: every error of a domain crate with its status and errcode.
+
+use std::time::Duration;
+
+use auth::{
+    BadAuth, DeviceError, LoginError, PasswordError, RegisterError, SharedSecretError, TokenError,
+    UiaError,
+};
+use http::StatusCode;
+use ruma_common::api::error::{
+    ErrorKind, LimitExceededErrorData, ResourceLimitExceededErrorData, RetryAfter,
+    UnknownTokenErrorData,
+};
+use user::{AccountDataError, FilterError, ProfileError};
+
+use super::{Error, Inner};
+
+/// When to try again what was refused because the processor is busy.
+const BUSY_RETRY: Duration = Duration::from_secs(2);
+
+fn soft_logout() -> ErrorKind {
+    let mut data = UnknownTokenErrorData::new();
+    data.soft_logout = true;
+    ErrorKind::UnknownToken(data)
+}
+
+fn failed(what: &'static str, error: &dyn std::error::Error) -> Error {
+    tracing::error!(%error, "{what} failed");
+    Error::internal()
+}
+
+impl From<storage::Error> for Error {
+    fn from(error: storage::Error) -> Self {
+        failed("the store", &error)
+    }
+}
+
+impl From<TokenError> for Error {
+    fn from(error: TokenError) -> Self {
+        match error {
+            TokenError::Unknown => Self::unknown_token(),
+            TokenError::Expired => Self::new(
+                StatusCode::UNAUTHORIZED,
+                soft_logout(),
+                "The access token has expired",
+            ),
+            TokenError::Locked => Self::locked(),
+            TokenError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<PasswordError> for Error {
+    fn from(error: PasswordError) -> Self {
+        match error {
+            PasswordError::Busy => {
+                let mut data = LimitExceededErrorData::new();
+                data.retry_after = Some(RetryAfter::Delay(BUSY_RETRY));
+                let kind = ErrorKind::LimitExceeded(data);
+                Self::new(StatusCode::TOO_MANY_REQUESTS, kind, "Too many requests")
+            }
+            PasswordError::Hash(_) => failed("a password check", &error),
+        }
+    }
+}
+
+impl From<BadAuth> for Error {
+    fn from(error: BadAuth) -> Self {
+        match error {
+            BadAuth::NotJson => Self::not_json(error.to_string()),
+            BadAuth::NotAnObject | BadAuth::AuthNotAnObject | BadAuth::Field => {
+                Self::bad_json(error.to_string())
+            }
+        }
+    }
+}
+
+impl From<UiaError> for Error {
+    fn from(error: UiaError) -> Self {
+        match error {
+            UiaError::Challenge(challenge) => Self(Box::new(Inner::Interactive(challenge))),
+            UiaError::OtherUser => Self::forbidden(error.to_string()),
+            UiaError::BadJson(error) => error.into(),
+            UiaError::Password(error) => error.into(),
+            UiaError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<RegisterError> for Error {
+    fn from(error: RegisterError) -> Self {
+        let message = error.to_string();
+        match error {
+            RegisterError::Disabled => Self::forbidden(message),
+            RegisterError::UserInUse => Self::bad_request(ErrorKind::UserInUse, message),
+            RegisterError::InvalidUsername(_) => {
+                Self::bad_request(ErrorKind::InvalidUsername, message)
+            }
+            RegisterError::MissingPassword => Self::missing_param(message),
+            RegisterError::WeakPassword(_) => Self::bad_request(ErrorKind::WeakPassword, message),
+            RegisterError::Device(_) => Self::invalid_param(message),
+            RegisterError::Uia(error) => error.into(),
+            RegisterError::Password(error) => error.into(),
+            RegisterError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<SharedSecretError> for Error {
+    fn from(error: SharedSecretError) -> Self {
+        let message = error.to_string();
+        match error {
+            SharedSecretError::Disabled | SharedSecretError::UnknownNonce => {
+                Self::bad_request(ErrorKind::Unknown, message)
+            }
+            SharedSecretError::WrongMac => {
+                Self::new(StatusCode::FORBIDDEN, ErrorKind::Unknown, message)
+            }
+            SharedSecretError::Register(error) => error.into(),
+        }
+    }
+}
+
+impl From<LoginError> for Error {
+    fn from(error: LoginError) -> Self {
+        let message = error.to_string();
+        match error {
+            LoginError::Forbidden => Self::forbidden(message),
+            LoginError::Deactivated => {
+                Self::new(StatusCode::FORBIDDEN, ErrorKind::UserDeactivated, message)
+            }
+            LoginError::Locked => Self::locked(),
+            LoginError::Device(_) => Self::invalid_param(message),
+            LoginError::Password(error) => error.into(),
+            LoginError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<DeviceError> for Error {
+    fn from(error: DeviceError) -> Self {
+        let message = error.to_string();
+        match error {
+            DeviceError::NotFound => Self::not_found(message),
+            DeviceError::Invalid(_) => Self::invalid_param(message),
+            DeviceError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<ProfileError> for Error {
+    fn from(error: ProfileError) -> Self {
+        let message = error.to_string();
+        match error {
+            ProfileError::InvalidKey | ProfileError::ValueTooLong(_) => {
+                Self::invalid_param(message)
+            }
+            ProfileError::KeyTooLarge => Self::bad_request(ErrorKind::KeyTooLarge, message),
+            ProfileError::InvalidValue(_) => Self::bad_json(message),
+            ProfileError::ProfileTooLarge => Self::bad_request(ErrorKind::ProfileTooLarge, message),
+            ProfileError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<AccountDataError> for Error {
+    fn from(error: AccountDataError) -> Self {
+        let message = error.to_string();
+        match error {
+            // "405: This type of account_data is controlled by the server; it cannot be modified by clients."
+            AccountDataError::ServerManaged(_) => {
+                Self::new(StatusCode::METHOD_NOT_ALLOWED, ErrorKind::BadJson, message)
+            }
+            AccountDataError::NotAnObject => Self::bad_json(message),
+            AccountDataError::TooLarge => Self::too_large(message),
+            AccountDataError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<FilterError> for Error {
+    fn from(error: FilterError) -> Self {
+        let message = error.to_string();
+        match error {
+            FilterError::TooLarge => Self::too_large(message),
+            FilterError::TooMany => {
+                let data = ResourceLimitExceededErrorData::new(String::new());
+                Self::bad_request(ErrorKind::ResourceLimitExceeded(data), message)
+            }
+            FilterError::Storage(error) => error.into(),
+        }
+    }
+}

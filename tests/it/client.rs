@@ -1,0 +1,11 @@
+//! The client-server API; a file for each module of the handlers.
+
+mod account;
+mod capabilities;
+mod config;
+mod device;
+mod discovery;
+mod filter;
+mod profile;
+mod push;
+mod session;

@@ -1,0 +1,81 @@
+//! Display names and avatars.
+
+use serde_json::json;
+
+use crate::server::TestServer;
+
+#[tokio::test]
+async fn a_profile_is_set_and_read_by_anybody() {
+    let server = TestServer::start().await;
+    let alice = server.register("alice").await;
+    let profile = format!("/_matrix/client/v3/profile/{}", alice.user_id);
+    let (name, avatar) = (
+        format!("{profile}/displayname"),
+        format!("{profile}/avatar_url"),
+    );
+    assert_eq!(
+        server.get(&name).await.ok(),
+        json!({ "displayname": "alice" })
+    );
+    server.get(&avatar).await.error(404, "M_NOT_FOUND");
+    alice
+        .put(&name, &json!({ "displayname": "Alice" }))
+        .await
+        .ok();
+    alice
+        .put(&avatar, &json!({ "avatar_url": "mxc://localhost/a" }))
+        .await
+        .ok();
+    assert_eq!(
+        server.get(&profile).await.ok(),
+        json!({ "displayname": "Alice", "avatar_url": "mxc://localhost/a" })
+    );
+    assert_eq!(
+        server.get(&avatar).await.ok(),
+        json!({ "avatar_url": "mxc://localhost/a" })
+    );
+    alice.put(&avatar, &json!({ "avatar_url": "" })).await.ok();
+    assert_eq!(
+        server.get(&profile).await.ok(),
+        json!({ "displayname": "Alice" })
+    );
+}
+
+#[tokio::test]
+async fn profiles_of_others_cannot_be_set() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let path = format!("/_matrix/client/v3/profile/{}/displayname", bob.user_id);
+    alice
+        .put(&path, &json!({ "displayname": "x" }))
+        .await
+        .error(403, "M_FORBIDDEN");
+}
+
+#[tokio::test]
+async fn unknown_users_have_no_profile() {
+    let server = TestServer::start().await;
+    let path = "/_matrix/client/v3/profile/@nobody:localhost";
+    server.get(path).await.error(404, "M_NOT_FOUND");
+    server
+        .get("/_matrix/client/v3/profile/nobody")
+        .await
+        .error(400, "M_INVALID_PARAM");
+}
+
+#[tokio::test]
+async fn names_are_bounded() {
+    let server = TestServer::start().await;
+    let alice = server.register("alice").await;
+    let path = format!("/_matrix/client/v3/profile/{}/displayname", alice.user_id);
+    alice
+        .put(&path, &json!({ "displayname": "a".repeat(256) }))
+        .await
+        .ok();
+    let long = json!({ "displayname": "a".repeat(257) });
+    alice.put(&path, &long).await.error(400, "M_INVALID_PARAM");
+    alice
+        .put(&path, &json!({ "displayname": 5 }))
+        .await
+        .error(400, "M_BAD_JSON");
+}

@@ -1,0 +1,102 @@
+//! The process: start, addresses, health, stopping.
+
+use std::{os::unix::fs::PermissionsExt as _, process::Command};
+
+use reqwest::Method;
+
+use crate::server::{Answer, TestServer, binary};
+
+#[tokio::test]
+async fn health_answers_on_every_listener() {
+    let server = TestServer::start().await;
+    let response = server.request(Method::GET, "/health").send().await.unwrap();
+    assert_eq!(response.status(), 200);
+    assert_eq!(response.text().await.unwrap(), "OK");
+}
+
+#[tokio::test]
+async fn the_server_name_is_kept() {
+    let mut server = TestServer::start_with(&["server.name=first.example"]).await;
+    assert!(server.terminate().await.success());
+    let output = Command::new(binary())
+        .current_dir(server.data().parent().unwrap())
+        .args(["--set", "server.name=second.example"])
+        .args(["--set", "storage.path=data"])
+        .args(["--set", "server.listen=[\"127.0.0.1:0\"]"])
+        .output()
+        .unwrap();
+    assert!(!output.status.success());
+    let text = String::from_utf8(output.stderr).unwrap();
+    assert!(text.contains("second.example"), "{text}");
+    assert!(text.contains("first.example"), "{text}");
+}
+
+#[tokio::test]
+async fn the_default_name_is_mentioned_at_the_start() {
+    let server = TestServer::start_with(&[]).await;
+    assert!(server.log().contains("server.name is localhost"));
+    let server = TestServer::start_with(&["server.name=a.example"]).await;
+    assert!(!server.log().contains("localhost:"), "{}", server.log());
+    assert!(!server.log().contains("server.name is"), "{}", server.log());
+}
+
+#[tokio::test]
+async fn a8_the_signing_key_is_private_and_kept() {
+    let mut server = TestServer::start().await;
+    let path = server.data().join("signing.key");
+    let first = std::fs::read(&path).unwrap();
+    let mode = std::fs::metadata(&path).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    server.restart().await;
+    assert_eq!(std::fs::read(&path).unwrap(), first);
+}
+
+#[tokio::test]
+async fn cors_headers_are_on_every_answer() {
+    let server = TestServer::start().await;
+    let paths = [
+        (Method::OPTIONS, "/_matrix/client/v3/login", 204),
+        (Method::OPTIONS, "/_matrix/client/v3/unknown", 204),
+        (Method::GET, "/_matrix/client/versions", 200),
+        (Method::GET, "/_matrix/client/v3/unknown", 404),
+        (Method::DELETE, "/_matrix/client/versions", 405),
+    ];
+    for (method, path, status) in paths {
+        let response = server.request(method, path).send().await.unwrap();
+        assert_eq!(response.status(), status, "{path}");
+        let headers = response.headers();
+        assert_eq!(headers["access-control-allow-origin"], "*");
+        let methods = headers["access-control-allow-methods"].to_str().unwrap();
+        for method in ["GET", "POST", "PUT", "DELETE", "OPTIONS"] {
+            assert!(methods.contains(method), "{methods}");
+        }
+        let allowed = headers["access-control-allow-headers"].to_str().unwrap();
+        for name in ["X-Requested-With", "Content-Type", "Authorization"] {
+            assert!(allowed.contains(name), "{allowed}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn unknown_endpoints_and_methods() {
+    let server = TestServer::start().await;
+    for path in [
+        "/",
+        "/_matrix/client/v3/unknown",
+        "/_matrix/client/v9/login",
+    ] {
+        server.get(path).await.error(404, "M_UNRECOGNIZED");
+    }
+    let delete = server.request(Method::DELETE, "/_matrix/client/versions");
+    Answer::of(delete).await.error(405, "M_UNRECOGNIZED");
+}
+
+#[tokio::test]
+async fn a_url_may_have_16_kib() {
+    let server = TestServer::start().await;
+    let path = "/_matrix/client/versions?a=";
+    let fits = format!("{path}{}", "a".repeat((16 << 10) - path.len()));
+    server.get(&fits).await.ok();
+    let long = format!("{fits}a");
+    server.get(&long).await.error(414, "M_TOO_LARGE");
+}

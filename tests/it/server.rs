@@ -1,0 +1,266 @@
+//! A started server of a test's own, and the requests made to it.
+
+use std::{
+    io::{BufRead as _, BufReader, Read},
+    path::PathBuf,
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex, mpsc},
+    time::Duration,
+};
+
+use reqwest::{Method, StatusCode};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+/// A start that takes longer has failed.
+const START: Duration = Duration::from_secs(30);
+
+/// A running server; killed when dropped.
+pub struct TestServer {
+    child: Child,
+    directory: TempDir,
+    sets: Vec<String>,
+    /// `http://127.0.0.1:PORT`
+    pub base: String,
+    http: reqwest::Client,
+    log: Output,
+    terminal: Output,
+}
+
+/// What a process has written so far.
+type Output = Arc<Mutex<String>>;
+
+impl TestServer {
+    /// A server where everybody may register.
+    pub async fn start() -> Self {
+        Self::start_with(&["registration.mode=open"]).await
+    }
+
+    /// A server with these `--set`s.
+    pub async fn start_with(sets: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let sets = sets.iter().map(|set| (*set).to_owned()).collect::<Vec<_>>();
+        let running = spawn(&directory, &sets);
+        Self {
+            child: running.child,
+            directory,
+            sets,
+            base: format!("http://{}", running.address),
+            http: reqwest::Client::new(),
+            log: running.log,
+            terminal: running.terminal,
+        }
+    }
+
+    /// Ends the process and starts it again on the same database.
+    pub async fn restart(&mut self) {
+        assert!(self.terminate().await.success());
+        let running = spawn(&self.directory, &self.sets);
+        self.child = running.child;
+        self.base = format!("http://{}", running.address);
+        self.log = running.log;
+        self.terminal = running.terminal;
+    }
+
+    /// Asks the process to end (SIGTERM) and waits for it.
+    pub async fn terminate(&mut self) -> ExitStatus {
+        let id = self.child.id().to_string();
+        assert!(Command::new("kill").arg(id).status().unwrap().success());
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+
+    /// The lines on standard error so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// The lines on standard output so far.
+    pub fn terminal(&self) -> String {
+        self.terminal.lock().unwrap().clone()
+    }
+
+    /// The data directory.
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join("data")
+    }
+
+    /// A request without a token.
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.http.request(method, format!("{}{path}", self.base))
+    }
+
+    /// GET without a token.
+    pub async fn get(&self, path: &str) -> Answer {
+        Answer::of(self.request(Method::GET, path)).await
+    }
+
+    /// POST without a token.
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        Answer::of(self.request(Method::POST, path).json(body)).await
+    }
+
+    /// A new user with the password `password of <name>`.
+    pub async fn register(&self, name: &str) -> User<'_> {
+        let body = json!({
+            "username": name,
+            "password": format!("password of {name}"),
+            "auth": { "type": "m.login.dummy" },
+        });
+        let answer = self.post("/_matrix/client/v3/register", &body).await;
+        User::new(self, &answer.ok())
+    }
+}
+
+impl Drop for TestServer {
+    fn drop(&mut self) {
+        // Already gone is fine too.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("--- the server's log:\n{}---", self.log());
+        }
+    }
+}
+
+/// A user with a device and its access token.
+#[derive(Clone)]
+pub struct User<'a> {
+    pub server: &'a TestServer,
+    pub user_id: String,
+    pub device_id: String,
+    pub token: String,
+}
+
+impl<'a> User<'a> {
+    /// The user of the answer of a login or registration.
+    pub fn new(server: &'a TestServer, answer: &Value) -> Self {
+        let text = |name: &str| answer[name].as_str().unwrap().to_owned();
+        Self {
+            server,
+            user_id: text("user_id"),
+            device_id: text("device_id"),
+            token: text("access_token"),
+        }
+    }
+
+    /// A request with this user's token.
+    pub fn request(&self, method: Method, path: &str) -> reqwest::RequestBuilder {
+        self.server.request(method, path).bearer_auth(&self.token)
+    }
+
+    pub async fn get(&self, path: &str) -> Answer {
+        Answer::of(self.request(Method::GET, path)).await
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Answer {
+        Answer::of(self.request(Method::POST, path).json(body)).await
+    }
+
+    pub async fn put(&self, path: &str, body: &Value) -> Answer {
+        Answer::of(self.request(Method::PUT, path).json(body)).await
+    }
+
+    pub async fn delete(&self, path: &str, body: &Value) -> Answer {
+        Answer::of(self.request(Method::DELETE, path).json(body)).await
+    }
+}
+
+/// Status and JSON of an answer.
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub body: Value,
+}
+
+impl Answer {
+    /// Sends a request and reads its answer, which must be JSON.
+    pub async fn of(request: reqwest::RequestBuilder) -> Self {
+        let response = request.send().await.unwrap();
+        let status = response.status();
+        let bytes = response.bytes().await.unwrap();
+        let body = serde_json::from_slice(&bytes).unwrap_or_else(|error| {
+            panic!("{status}, {error}: {}", String::from_utf8_lossy(&bytes))
+        });
+        Self { status, body }
+    }
+
+    /// The body of a success.
+    #[track_caller]
+    pub fn ok(self) -> Value {
+        assert_eq!(self.status, StatusCode::OK, "{}", self.body);
+        self.body
+    }
+
+    /// Asserts a failure.
+    #[track_caller]
+    pub fn error(&self, status: u16, errcode: &str) {
+        let actual = (self.status.as_u16(), self.body["errcode"].as_str());
+        assert_eq!(actual, (status, Some(errcode)), "{}", self.body);
+        assert!(self.body["error"].is_string(), "{}", self.body);
+    }
+}
+
+struct Running {
+    child: Child,
+    address: String,
+    log: Output,
+    terminal: Output,
+}
+
+/// The server's binary: `$HEARTH`, or beside the directory of this test's.
+pub fn binary() -> PathBuf {
+    std::env::var_os("HEARTH").map_or_else(
+        || {
+            let test = std::env::current_exe().unwrap();
+            test.parent().unwrap().with_file_name("hearth")
+        },
+        PathBuf::from,
+    )
+}
+
+fn spawn(directory: &TempDir, sets: &[String]) -> Running {
+    let mut command = Command::new(binary());
+    command
+        .current_dir(directory.path())
+        .args(["--set", "server.listen=[\"127.0.0.1:0\"]"])
+        .args(["--set", "storage.path=data", "--set", "storage.cache_mb=64"])
+        .args(sets.iter().flat_map(|set| ["--set", set]))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let (found, address) = mpsc::channel();
+    let log = Output::default();
+    collect(child.stderr.take().unwrap(), log.clone(), Some(found));
+    let terminal = Output::default();
+    collect(child.stdout.take().unwrap(), terminal.clone(), None);
+    let address = address.recv_timeout(START).unwrap_or_else(|_| {
+        panic!("the server did not start:\n{}", log.lock().unwrap());
+    });
+    Running {
+        child,
+        address,
+        log,
+        terminal,
+    }
+}
+
+/// Gathers lines on a thread of its own; tells the address when the server says on which it listens.
+fn collect(from: impl Read + Send + 'static, to: Output, found: Option<mpsc::Sender<String>>) {
+    std::thread::spawn(move || {
+        for line in BufReader::new(from).lines().map_while(Result::ok) {
+            to.lock().unwrap().push_str(&format!("{line}\n"));
+            if let (Some(found), Some((_, address))) =
+                (&found, line.split_once("listening address="))
+            {
+                // The test may have given up.
+                let _ = found.send(address.trim().to_owned());
+            }
+        }
+    });
+}
