@@ -155,3 +155,6 @@ fn describe(
         last_seen_ip,
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,12 +1,13 @@
-//! `POST /login` with a password.
+//! `POST /login` with a password or a login token.
 
-use storage::user::Account;
+use storage::{Txn, token::TokenHash, user::UserNumber};
 
 use crate::{
     Auth, PasswordError, Session,
     account::{self, Found},
     device::InvalidDevice,
-    session::NewDevice,
+    secret,
+    session::{Draft, NewDevice},
     username::local_user_id,
 };
 
@@ -63,18 +64,37 @@ impl Auth {
         // Also for users that do not exist, so that the time does not tell.
         let matches = self.inner.passwords.verify(&request.password, hash).await?;
         let Found { user_id, user, .. } = found.ok_or(LoginError::Forbidden)?;
-        let commit = {
-            let _lock = self.inner.locks.of(user);
-            self.inner.store.write(|txn| {
-                // The account may have changed while the password was checked.
-                let account = storage::user::account(txn, user)?.ok_or(LoginError::Forbidden)?;
-                check_state(&account, matches)?;
-                storage::user::guard_account(txn, user)?;
-                Ok::<_, LoginError>(draft.write(txn, user)?)
-            })?
-        };
-        let ended = commit.durable().await;
-        self.inner.tokens.forget(&ended);
+        let proof = if matches { Proof::Right } else { Proof::Wrong };
+        self.end(user, |txn| begin(txn, user, &draft, proof))
+            .await?;
+        Ok(draft.into_session(user_id))
+    }
+
+    /// Begins a session for whoever has a token of [`Auth::login_token`], once.
+    ///
+    /// > In the case that the token is not valid, the homeserver must respond with `403 Forbidden`
+    /// > and an error code of `M_FORBIDDEN`.
+    pub async fn login_with_token(
+        &self,
+        token: &str,
+        device: NewDevice,
+    ) -> Result<Session, LoginError> {
+        let draft = self.draft(device)?;
+        let hash = secret::hash(token);
+        let now_ms = self.inner.clock.now_ms();
+        let view = self.inner.store.snapshot();
+        let row = storage::token::get_login(&*view, &hash)?.ok_or(LoginError::Forbidden)?;
+        let user_id = storage::user::id(&*view, row.user)?.ok_or(LoginError::Forbidden)?;
+        self.end(row.user, |txn| {
+            // It may have been used up since it was looked up.
+            let row = storage::token::get_login(txn, &hash)?.ok_or(LoginError::Forbidden)?;
+            if row.expires_ts <= now_ms {
+                return Err(LoginError::Forbidden);
+            }
+            storage::token::delete_login(txn, &hash)?;
+            begin(txn, row.user, &draft, Proof::Right)
+        })
+        .await?;
         Ok(draft.into_session(user_id))
     }
 
@@ -100,16 +120,35 @@ impl Auth {
     }
 }
 
-fn check_state(account: &Account, password_matches: bool) -> Result<(), LoginError> {
+/// What a client has shown of its right to log in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Proof {
+    Right,
+    Wrong,
+}
+
+/// Writes the session, unless the state of the account, which may have changed while the password was
+/// checked, forbids it. Returns the tokens that end.
+fn begin(
+    txn: &mut Txn<'_>,
+    user: UserNumber,
+    draft: &Draft,
+    proof: Proof,
+) -> Result<Vec<TokenHash>, LoginError> {
+    let account = storage::user::account(txn, user)?.ok_or(LoginError::Forbidden)?;
     // A deactivated account has no password any more, so this cannot wait for the right one.
     if account.deactivated {
         return Err(LoginError::Deactivated);
     }
-    if !password_matches {
+    if proof == Proof::Wrong {
         return Err(LoginError::Forbidden);
     }
     if account.locked {
         return Err(LoginError::Locked);
     }
-    Ok(())
+    storage::user::guard_account(txn, user)?;
+    Ok(draft.write(txn, user)?)
 }
+
+#[cfg(test)]
+mod tests;

@@ -258,14 +258,18 @@ impl Auth {
 }
 
 pub(crate) fn check_password(password: &str) -> Result<(), RegisterError> {
-    // > Servers MAY reject weak passwords with an error code `M_WEAK_PASSWORD`.
-    if password.is_empty() {
-        return Err(RegisterError::WeakPassword("A password cannot be empty"));
+    weakness(password).map_or(Ok(()), |reason| Err(RegisterError::WeakPassword(reason)))
+}
+
+/// Why a password is not good enough for a new account, if it is not.
+///
+/// > Servers MAY reject weak passwords with an error code `M_WEAK_PASSWORD`.
+pub(crate) fn weakness(password: &str) -> Option<&'static str> {
+    match password.len() {
+        0 => Some("A password cannot be empty"),
+        1..=MAX_PASSWORD_BYTES => None,
+        _ => Some("The password is too long"),
     }
-    if password.len() > MAX_PASSWORD_BYTES {
-        return Err(RegisterError::WeakPassword("The password is too long"));
-    }
-    Ok(())
 }
 
 fn use_up(txn: &mut Txn<'_>, grant: &Grant, now_ms: u64) -> Result<(), NotCreated> {
@@ -311,3 +315,6 @@ fn write_account(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,8 +1,10 @@
 //! Who is calling: from an access token to a user and a device.
 
+use std::sync::Arc;
+
 use ruma_common::{OwnedDeviceId, OwnedUserId};
 use storage::{
-    token::{Kind, TokenHash},
+    token::{Kind, Token, TokenHash},
     user::UserNumber,
 };
 
@@ -46,35 +48,57 @@ pub enum TokenError {
 #[derive(Debug)]
 pub(crate) struct Known {
     pub requester: Requester,
-    pub expires_ts: Option<u64>,
+    pub token: Token,
     pub locked: bool,
 }
 
 impl Auth {
     /// Who has this access token.
+    ///
+    /// > When an account is locked, servers MUST return a `401 Unauthorized` error response with an
+    /// > `M_USER_LOCKED` error code and `soft_logout` set to `true` on all but the following
+    /// > Client-Server APIs: `POST /logout`, `POST /logout/all`.
     pub async fn requester(&self, token: &str) -> Result<Requester, TokenError> {
-        let hash = secret::hash(token);
-        let known = match self.inner.tokens.get(&hash) {
-            Some(known) => known,
-            None => {
-                // Taken before reading, so that what ends meanwhile is not remembered.
-                let generation = self.inner.tokens.generation();
-                let known = self.look_up(&hash)?.ok_or(TokenError::Unknown)?;
-                self.inner.tokens.insert(generation, hash, known)
-            }
-        };
-        // > Any HTTP calls that use an expired access token will return with an error code
-        // > `M_UNKNOWN_TOKEN`, preferably with `soft_logout: true`.
-        let now_ms = self.inner.clock.now_ms();
-        if known.expires_ts.is_some_and(|expires| expires <= now_ms) {
-            return Err(TokenError::Expired);
-        }
-        // > When a user attempts to use an access token of a locked account, the server MUST
-        // > respond with 401 `M_USER_LOCKED`.
+        let known = self.known(token).await?;
         if known.locked {
             return Err(TokenError::Locked);
         }
         Ok(known.requester.clone())
+    }
+
+    /// Who has this access token, for the two endpoints that serve locked accounts: `POST /logout`
+    /// and `POST /logout/all`.
+    pub async fn requester_to_log_out(&self, token: &str) -> Result<Requester, TokenError> {
+        Ok(self.known(token).await?.requester.clone())
+    }
+
+    async fn known(&self, token: &str) -> Result<Arc<Known>, TokenError> {
+        let hash = secret::hash(token);
+        if let Some(known) = self.inner.tokens.get(&hash) {
+            self.check_expiry(&known.token)?;
+            return Ok(known);
+        }
+        // Taken before reading, so that what ends meanwhile is not remembered.
+        let generation = self.inner.tokens.generation();
+        let known = self.look_up(&hash)?.ok_or(TokenError::Unknown)?;
+        self.check_expiry(&known.token)?;
+        if known.token.fresh {
+            self.begin_to_use(&hash, &known.token).await?;
+            // The first use of another pair may have come before.
+            let known = self.look_up(&hash)?.ok_or(TokenError::Unknown)?;
+            return Ok(Arc::new(known));
+        }
+        Ok(self.inner.tokens.insert(generation, hash, known))
+    }
+
+    /// > Any HTTP calls that use an expired access token will return with an error code
+    /// > `M_UNKNOWN_TOKEN`, preferably with `soft_logout: true`.
+    fn check_expiry(&self, token: &Token) -> Result<(), TokenError> {
+        let now_ms = self.inner.clock.now_ms();
+        match token.expires_ts {
+            Some(expires_ts) if expires_ts <= now_ms => Err(TokenError::Expired),
+            _ => Ok(()),
+        }
     }
 
     fn look_up(&self, hash: &TokenHash) -> storage::Result<Option<Known>> {
@@ -98,12 +122,12 @@ impl Auth {
                 requester: Requester {
                     user_id,
                     user: token.user,
-                    device_id: Some(token.device_id),
+                    device_id: Some(token.device_id.clone()),
                     is_admin: account.admin,
                     is_guest: false,
                     is_suspended: account.suspended,
                 },
-                expires_ts: token.expires_ts,
+                token,
                 locked: account.locked,
             }))
         })

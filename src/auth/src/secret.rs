@@ -8,6 +8,10 @@ use crate::Entropy;
 
 /// What access tokens begin with, so that scanners for leaked secrets know them.
 pub(crate) const ACCESS: &str = "hat_";
+/// What refresh tokens begin with.
+pub(crate) const REFRESH: &str = "hrt_";
+/// What login tokens begin with.
+pub(crate) const LOGIN: &str = "hlt_";
 
 /// A fresh token of 256 random bits.
 pub(crate) fn mint(entropy: &Entropy, prefix: &str) -> String {

@@ -1,17 +1,20 @@
-//! Sessions: a device with its access token. How they begin and how they end.
+//! Sessions: a device with its tokens. How they begin and how they end.
 
 use ruma_common::{OwnedDeviceId, OwnedUserId};
 use storage::{
     Change, Txn,
     device::Device,
-    token::{Token, TokenHash},
+    token::{Kind, Token, TokenHash},
     user::UserNumber,
 };
 
-use crate::{Auth, Requester, device, secret};
+use crate::{Auth, Entropy, Requester, device, secret};
 
 /// Letters of generated device ids.
 const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
+
+/// How long an access token lives whose client can refresh it.
+const REFRESHABLE_LIFETIME_MS: u64 = 5 * 60 * 1_000;
 
 /// What a client says about the device with which it logs in or registers.
 #[derive(Clone, Debug, Default)]
@@ -20,6 +23,8 @@ pub struct NewDevice {
     pub device_id: Option<OwnedDeviceId>,
     /// The name, for a device that is not known yet.
     pub initial_device_display_name: Option<String>,
+    /// The client supports refresh tokens: its access token expires and comes with a refresh token.
+    pub refresh_token: bool,
 }
 
 /// What a client gets when it has logged in or registered.
@@ -31,6 +36,21 @@ pub struct Session {
     pub device_id: OwnedDeviceId,
     /// The access token, shown this once.
     pub access_token: String,
+    /// For clients that support it.
+    pub refresh_token: Option<String>,
+    /// How long the access token lives, if it ends.
+    pub expires_in_ms: Option<u64>,
+}
+
+/// An access token, and how it is followed by another.
+#[derive(Clone)]
+pub struct Tokens {
+    /// Authenticates requests.
+    pub access_token: String,
+    /// For clients that support it.
+    pub refresh_token: Option<String>,
+    /// How long the access token lives, if it ends.
+    pub expires_in_ms: Option<u64>,
 }
 
 impl std::fmt::Debug for Session {
@@ -43,25 +63,69 @@ impl std::fmt::Debug for Session {
     }
 }
 
+impl Tokens {
+    /// New tokens, not written yet.
+    pub(crate) fn mint(entropy: &Entropy, refreshable: bool) -> Self {
+        Self {
+            access_token: secret::mint(entropy, secret::ACCESS),
+            refresh_token: refreshable.then(|| secret::mint(entropy, secret::REFRESH)),
+            expires_in_ms: refreshable.then_some(REFRESHABLE_LIFETIME_MS),
+        }
+    }
+
+    /// Writes the rows of the tokens; `like` says whose they are. Returns their hashes, which belong
+    /// into the row of the device.
+    pub(crate) fn write(&self, txn: &mut Txn<'_>, like: &Token, now_ms: u64) -> Vec<TokenHash> {
+        let access = secret::hash(&self.access_token);
+        let refresh = self.refresh_token.as_deref().map(secret::hash);
+        let row = Token {
+            kind: Kind::Access,
+            expires_ts: self
+                .expires_in_ms
+                .map(|lifetime| now_ms.saturating_add(lifetime)),
+            partner: refresh,
+            ..like.clone()
+        };
+        storage::token::put(txn, &access, &row);
+        if let Some(refresh) = &refresh {
+            let row = Token {
+                kind: Kind::Refresh,
+                expires_ts: None,
+                partner: Some(access),
+                ..like.clone()
+            };
+            storage::token::put(txn, refresh, &row);
+        }
+        [Some(access), refresh].into_iter().flatten().collect()
+    }
+}
+
 /// A session that is ready to be written.
 pub(crate) struct Draft {
-    pub device_id: OwnedDeviceId,
+    device_id: OwnedDeviceId,
     display_name: Option<String>,
-    access_token: String,
+    tokens: Tokens,
     now_ms: u64,
 }
 
 impl Draft {
-    /// Hands the token out, after the batch is on disk.
+    /// Hands the tokens out, after the batch is on disk.
     pub(crate) fn into_session(self, user_id: OwnedUserId) -> Session {
+        let Tokens {
+            access_token,
+            refresh_token,
+            expires_in_ms,
+        } = self.tokens;
         Session {
             user_id,
             device_id: self.device_id,
-            access_token: self.access_token,
+            access_token,
+            refresh_token,
+            expires_in_ms,
         }
     }
 
-    /// Writes the device and its token. Returns the tokens that end with it.
+    /// Writes the device and its tokens. Returns the tokens that end with it.
     ///
     /// > If the client sets the `device_id`, the server will invalidate any access and refresh
     /// > tokens previously assigned to that device.
@@ -70,7 +134,6 @@ impl Draft {
         txn: &mut Txn<'_>,
         user: UserNumber,
     ) -> storage::Result<Vec<TokenHash>> {
-        let hash = secret::hash(&self.access_token);
         let known = storage::device::get(txn, user, &self.device_id)?;
         let mut device = match known {
             Some(device) => device,
@@ -83,7 +146,9 @@ impl Draft {
                 }
             }
         };
-        let ended = std::mem::replace(&mut device.tokens, vec![hash]);
+        let like = Token::access(user, self.device_id.clone());
+        let tokens = self.tokens.write(txn, &like, self.now_ms);
+        let ended = std::mem::replace(&mut device.tokens, tokens);
         for hash in &ended {
             storage::token::delete(txn, hash);
         }
@@ -91,7 +156,6 @@ impl Draft {
             txn.change(Change::Session { user: user.0 });
         }
         storage::device::put(txn, user, &self.device_id, &device)?;
-        storage::token::put(txn, &hash, &Token::access(user, self.device_id.clone()));
         Ok(ended)
     }
 }
@@ -111,7 +175,7 @@ impl Auth {
                 .device_id
                 .unwrap_or_else(|| entropy.word(LETTERS, 10).into()),
             display_name: new.initial_device_display_name,
-            access_token: secret::mint(entropy, secret::ACCESS),
+            tokens: Tokens::mint(entropy, new.refresh_token),
             now_ms: self.inner.clock.now_ms(),
         })
     }
@@ -135,13 +199,8 @@ impl Auth {
     /// > Invalidates all access tokens for a user, so that they can no longer be used for
     /// > authorization. All devices for the user are also deleted.
     pub async fn logout_all(&self, requester: &Requester) -> storage::Result<()> {
-        let user = requester.user;
-        self.end(user, |txn| {
-            let devices = storage::device::list(txn, user)?;
-            Ok(devices
-                .into_iter()
-                .map(|(device_id, _)| device_id)
-                .collect())
+        self.end(requester.user, |txn| {
+            delete_all_devices(txn, requester.user, None)
         })
         .await
     }
@@ -152,20 +211,19 @@ impl Auth {
         user: UserNumber,
         device_ids: &[OwnedDeviceId],
     ) -> storage::Result<()> {
-        self.end(user, |_| Ok(device_ids.to_vec())).await
+        self.end(user, |txn| delete_devices(txn, user, device_ids))
+            .await
     }
 
-    async fn end(
+    /// Writes one batch for a user that ends tokens, and forgets those that it returns.
+    pub(crate) async fn end<E: From<storage::Error>>(
         &self,
         user: UserNumber,
-        mut select: impl FnMut(&Txn<'_>) -> storage::Result<Vec<OwnedDeviceId>>,
-    ) -> storage::Result<()> {
+        batch: impl FnMut(&mut Txn<'_>) -> Result<Vec<TokenHash>, E>,
+    ) -> Result<(), E> {
         let commit = {
             let _lock = self.inner.locks.of(user);
-            self.inner.store.write::<_, storage::Error>(|txn| {
-                let device_ids = select(txn)?;
-                delete_devices(txn, user, &device_ids)
-            })?
+            self.inner.store.write(batch)?
         };
         let ended = commit.durable().await;
         self.inner.tokens.forget(&ended);
@@ -173,8 +231,23 @@ impl Auth {
     }
 }
 
+/// Deletes all devices but one with their tokens, and returns the tokens.
+pub(crate) fn delete_all_devices(
+    txn: &mut Txn<'_>,
+    user: UserNumber,
+    but: Option<&OwnedDeviceId>,
+) -> storage::Result<Vec<TokenHash>> {
+    let devices = storage::device::list(txn, user)?;
+    let device_ids: Vec<_> = devices
+        .into_iter()
+        .map(|(device_id, _)| device_id)
+        .filter(|device_id| Some(device_id) != but)
+        .collect();
+    delete_devices(txn, user, &device_ids)
+}
+
 /// Deletes devices with their tokens, and returns the tokens.
-pub(crate) fn delete_devices(
+fn delete_devices(
     txn: &mut Txn<'_>,
     user: UserNumber,
     device_ids: &[OwnedDeviceId],
@@ -193,3 +266,6 @@ pub(crate) fn delete_devices(
     }
     Ok(ended)
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,6 +88,7 @@ pub(crate) fn login(user: &str, password: &str, device_id: Option<&str>) -> Logi
         device: NewDevice {
             device_id: device_id.map(Into::into),
             initial_device_display_name: Some("A device".to_owned()),
+            refresh_token: false,
         },
     }
 }

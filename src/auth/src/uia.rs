@@ -236,3 +236,6 @@ impl Auth {
         UiaError::Challenge(Box::new(Challenge::new(flows, session, completed, refusal)))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,54 @@
-//! placeholder
+//! Floor 3: rooms. The event graph, the state it leads to, and the only way in which an event enters: under the
+//! room's lock, with a verdict, in one batch. What users do in rooms, and what of rooms they are shown.
+
+mod actor;
+mod auth_graph;
+mod authorize;
+mod client_event;
+mod create;
+mod error;
+mod event_cache;
+mod filter;
+mod lock;
+mod members;
+mod membership;
+mod notification;
+mod own;
+mod persist;
+mod reads;
+mod redact;
+mod room_txn;
+mod rooms;
+mod send;
+mod state;
+mod state_read;
+mod summary;
+mod timeline;
+mod viewer;
+mod visibility;
+
+#[cfg(test)]
+mod act_tests;
+
+pub use self::{
+    actor::Actor,
+    authorize::{Arrival, AuthorizedPdu, Judgement, Verdict},
+    client_event::{Form, stripped},
+    create::{CreateRoom, InitialState, Preset, Visibility},
+    error::{ActError, CreateError, ReadError},
+    filter::EventFilter,
+    lock::{LockedRoom, StateEvent, Tip},
+    members::{JoinedMember, MembersRequest},
+    membership::JoinRoom,
+    notification::{UnreadCounts, unread_counts},
+    persist::{Extras, Persisted},
+    redact::Redact,
+    room_txn::RoomTxn,
+    rooms::{Options, Rooms},
+    send::{SendMessage, SendState},
+    state_read::StateFormat,
+    summary::{Summary, summary},
+    timeline::{Context, Direction, MessagesRequest, Page, PageToken, UnknownToken},
+    viewer::Viewer,
+    visibility::HistoryVisibility,
+};

@@ -71,6 +71,13 @@ pub fn put(
     Ok(())
 }
 
+/// Removes all account data of a user, for good. Followers are not told.
+pub fn delete_all(txn: &mut Txn<'_>, user: UserNumber) {
+    for table in [ACCOUNT_DATA, ACCOUNT_DATA_ORDER] {
+        txn.delete_range(table.key().u64(user.0).prefix_range());
+    }
+}
+
 /// All account data of a room, or all that is global, ordered by type.
 pub fn list(view: &dyn View, user: UserNumber, room: Option<RoomNumber>) -> Result<Vec<Entry>> {
     let prefix = ACCOUNT_DATA.key().u64(user.0).u64(room.unwrap_or(GLOBAL).0);

@@ -18,6 +18,9 @@ pub enum Error {
     /// A guarded write lost its race more often than is reasonable.
     #[error("a guarded write kept failing")]
     Contention,
+    /// The store was closed: the process is on its way out.
+    #[error("the store is closed")]
+    Closed,
     /// The store cannot be opened, with the sentence for the operator.
     #[error("{0}")]
     Open(String),

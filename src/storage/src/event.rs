@@ -13,6 +13,7 @@ use crate::{
 };
 
 pub mod auth;
+pub mod edge;
 pub mod redaction;
 
 /// What is known of an event besides its text. Every change of such a row is a `Change::EventMeta`.

@@ -125,7 +125,7 @@ pub struct Range {
 
 /// The smallest byte string larger than every one that begins with `prefix`. Prefix bytes of tables
 /// are below 0xff, so there always is one.
-fn successor(prefix: &[u8]) -> Vec<u8> {
+pub(crate) fn successor(prefix: &[u8]) -> Vec<u8> {
     let mut end = prefix.to_vec();
     while let Some(last) = end.pop() {
         if last < 0xff {

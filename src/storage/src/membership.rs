@@ -211,10 +211,33 @@ pub fn put(
 
 /// Sets the forgotten flag of a user's membership, which keeps its position. Whether there is a membership.
 pub fn put_forgotten(txn: &mut Txn<'_>, room: RoomNumber, user: UserNumber) -> Result<bool> {
+    update(txn, room, user, |member| member.forgotten = true)
+}
+
+/// Keeps with an invite or a knock of a local user the stripped state to show, a JSON array. Whether there is a
+/// membership.
+pub fn put_stripped_state(
+    txn: &mut Txn<'_>,
+    room: RoomNumber,
+    user: UserNumber,
+    stripped_state: Vec<u8>,
+) -> Result<bool> {
+    update(txn, room, user, |member| {
+        member.stripped_state = Some(stripped_state.into());
+    })
+}
+
+/// Changes a row that keeps its position.
+fn update(
+    txn: &mut Txn<'_>,
+    room: RoomNumber,
+    user: UserNumber,
+    change: impl FnOnce(&mut Member),
+) -> Result<bool> {
     let Some(mut member) = of(txn, room, user)? else {
         return Ok(false);
     };
-    member.forgotten = true;
+    change(&mut member);
     let record = encode(&member);
     match member.position {
         Some(position) => {

@@ -100,6 +100,18 @@ fn read_child(key: &[u8], mut row: &[u8]) -> Option<Child> {
     })
 }
 
+/// The event of one `rel_type` that points to `parent` and stands last.
+pub fn newest(
+    view: &dyn View,
+    room: RoomNumber,
+    parent: &EventId,
+    rel_type: &str,
+) -> Result<Option<Child>> {
+    let range = parent_key(room, parent).text(rel_type).prefix_range();
+    let row = view.first(&range, Order::Reverse)?;
+    Ok(row.and_then(|(key, row)| read_child(&key, &row)))
+}
+
 /// Whether anything points to `parent`: one seek, so that events without relations cost no more.
 pub fn has_children(view: &dyn View, room: RoomNumber, parent: &EventId) -> Result<bool> {
     let range = parent_key(room, parent).prefix_range();

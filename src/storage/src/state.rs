@@ -20,7 +20,7 @@ pub use self::{
     current::{current_at, put_current},
     dictionary::{intern, key, key_number, key_numbers, keys, keys_of_type, other_keys},
     diff::{diff, same},
-    line::{append, hash, is_tip, put_full},
+    line::{append, append_apart, hash, is_tip, put_full},
     read::{full, of_type, value, values},
 };
 

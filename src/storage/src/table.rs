@@ -88,6 +88,8 @@ impl Table {
 
 /// Position -> changes of that commit.
 pub const LOG: Table = Table::new(Family::Log, 1, "log");
+/// Time in milliseconds -> the position that was published then, for trimming the log.
+pub const LOG_TIME: Table = Table::new(Family::Log, 2, "log_time");
 /// Name -> schema version, server name and other facts of the whole store.
 pub const META: Table = Table::new(Family::Head, 1, "meta");
 /// Follower name -> position it has passed.
@@ -120,6 +122,8 @@ pub const FILTER_NUMBER: Table = Table::new(Family::User, 12, "filter_number");
 pub const REGISTRATION_TOKEN: Table = Table::new(Family::User, 13, "registration_token");
 /// One row: SHA-256 of the token with which the first administrator registers.
 pub const FIRST_ADMINISTRATOR: Table = Table::new(Family::User, 14, "first_administrator");
+/// SHA-256 of a login token -> as whom it logs in, and until when.
+pub const LOGIN_TOKEN: Table = Table::new(Family::User, 15, "login_token");
 /// Room id -> room number.
 pub const ROOM_INDEX: Table = Table::new(Family::Index, 0x20, "room_index");
 /// Room number -> head.
@@ -136,6 +140,8 @@ pub const EVENT_ORIGINAL: Table = Table::new(Family::Body, 0x21, "event_original
 pub const EVENT_AUTH: Table = Table::new(Family::State, 0x20, "event_auth");
 /// Room number, hash of the target's id, number of the redaction -> nothing.
 pub const PENDING_REDACTION: Table = Table::new(Family::Index, 0x22, "pending_redaction");
+/// Room number, hash of an event id, number of an event that follows it -> nothing.
+pub const EDGE: Table = Table::new(Family::Index, 0x26, "edge");
 /// Room number, hash of type and state key -> state key number.
 pub const STATE_KEY_INDEX: Table = Table::new(Family::Index, 0x23, "state_key_index");
 /// Room number, state key number -> type and state key.
@@ -178,3 +184,9 @@ pub const SERVER: Table = Table::new(Family::Timeline, 0x2a, "server");
 pub const MEMBER: Table = Table::new(Family::User, 0x20, "member");
 /// User number, device id, endpoint, room number, hash of the transaction id -> event id.
 pub const TRANSACTION: Table = Table::new(Family::Queue, 0x20, "transaction");
+/// Room number, event number -> device id and transaction id of the request that sent it.
+pub const SENT: Table = Table::new(Family::Queue, 0x21, "sent");
+/// Room alias -> room number, user number of its maker.
+pub const ALIAS: Table = Table::new(Family::Index, 0x28, "alias");
+/// Room number, room alias -> nothing.
+pub const ALIAS_OF_ROOM: Table = Table::new(Family::Index, 0x29, "alias_of_room");

@@ -1,9 +1,14 @@
-//! Access and refresh tokens. Only their hashes are kept, and each is bound to a device.
+//! Access and refresh tokens, each bound to a device, and tokens for one login. Only their hashes are
+//! kept.
 
 use minicbor::{Decode, Encode};
 use ruma_common::OwnedDeviceId;
 
-use crate::{Result, Txn, View, decode, encode, table::TOKEN, user::UserNumber};
+use crate::{
+    KeyReader, Order, Result, Txn, View, decode, encode,
+    table::{LOGIN_TOKEN, TOKEN},
+    user::UserNumber,
+};
 
 /// SHA-256 of a token: what is kept instead of it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -58,9 +63,13 @@ pub struct Token {
     /// When it ends, in milliseconds since 1970, if it does.
     #[n(3)]
     pub expires_ts: Option<u64>,
-    /// Tokens that end when this one is first used: those it replaced.
+    /// The other token of the pair: the refresh token of an access token, and the reverse.
     #[n(4)]
-    pub replaces: Vec<TokenHash>,
+    pub partner: Option<TokenHash>,
+    /// Came from a refresh and was not used yet: its first use ends every other token of the device
+    /// but its partner.
+    #[n(5)]
+    pub fresh: bool,
 }
 
 impl Token {
@@ -71,7 +80,8 @@ impl Token {
             device_id,
             kind: Kind::Access,
             expires_ts: None,
-            replaces: Vec::new(),
+            partner: None,
+            fresh: false,
         }
     }
 }
@@ -111,4 +121,51 @@ pub fn put(txn: &mut Txn<'_>, hash: &TokenHash, token: &Token) {
 /// Ends a token.
 pub fn delete(txn: &mut Txn<'_>, hash: &TokenHash) {
     txn.delete(TOKEN.key().raw(&hash.0));
+}
+
+/// How many login tokens that have ended are looked for at once.
+const SWEEP: usize = 100;
+
+/// A token with which somebody logs in once as this user.
+#[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
+pub struct LoginToken {
+    /// As whom.
+    #[n(0)]
+    pub user: UserNumber,
+    /// When it ends, in milliseconds since 1970.
+    #[n(1)]
+    pub expires_ts: u64,
+}
+
+/// A login token, whether it has ended or not.
+pub fn get_login(view: &dyn View, hash: &TokenHash) -> Result<Option<LoginToken>> {
+    let value = view.get(&LOGIN_TOKEN.key().raw(&hash.0))?;
+    value.map(|value| decode(LOGIN_TOKEN, &value)).transpose()
+}
+
+/// Writes a login token, and removes some that have ended.
+pub fn put_login(
+    txn: &mut Txn<'_>,
+    hash: &TokenHash,
+    token: &LoginToken,
+    now_ms: u64,
+) -> Result<()> {
+    let rows = txn.scan(&LOGIN_TOKEN.key().prefix_range(), Order::Forward, SWEEP)?;
+    for (key, value) in rows {
+        let old: LoginToken = decode(LOGIN_TOKEN, &value)?;
+        if old.expires_ts <= now_ms {
+            txn.delete(LOGIN_TOKEN.key().raw(KeyReader::new(&key).rest()));
+        }
+    }
+    txn.put(LOGIN_TOKEN.key().raw(&hash.0), encode(token));
+    Ok(())
+}
+
+/// Uses a login token up: of several batches that do, one is applied as it was built.
+pub fn delete_login(txn: &mut Txn<'_>, hash: &TokenHash) -> Result<()> {
+    let key = LOGIN_TOKEN.key().raw(&hash.0);
+    let stored = txn.get(&key)?;
+    txn.expect_unchanged(key.clone(), stored);
+    txn.delete(key);
+    Ok(())
 }

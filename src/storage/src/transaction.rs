@@ -1,9 +1,15 @@
 //! Transaction ids: which event a client's request made, so that a repeated request makes no second one.
 
-use ruma_common::{DeviceId, EventId, OwnedEventId, TransactionId};
+use minicbor::{Decode, Encode};
+use ruma_common::{
+    DeviceId, EventId, OwnedDeviceId, OwnedEventId, OwnedTransactionId, TransactionId,
+};
 
 use crate::{
-    Error, Key, Result, Txn, View, hash::hash16, room::RoomNumber, table::TRANSACTION,
+    Error, Key, Result, Txn, View, decode, encode,
+    hash::hash16,
+    room::{EventNumber, RoomNumber},
+    table::{SENT, TRANSACTION},
     user::UserNumber,
 };
 
@@ -53,4 +59,46 @@ pub fn event_id(view: &dyn View, key: &TransactionKey<'_>) -> Result<Option<Owne
 /// Remembers it, in the batch that stores the event.
 pub fn put(txn: &mut Txn<'_>, key: &TransactionKey<'_>, event_id: &EventId) {
     txn.put(key.key(), event_id.as_str());
+}
+
+/// Which request sent an event: shown to the device that made it, as `unsigned.transaction_id`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Sent {
+    /// The device; none for an application service's user without a device.
+    pub device_id: Option<OwnedDeviceId>,
+    /// The transaction id.
+    pub transaction_id: OwnedTransactionId,
+}
+
+#[derive(Encode, Decode)]
+struct SentRow {
+    #[n(0)]
+    device_id: Option<String>,
+    #[n(1)]
+    transaction_id: String,
+}
+
+fn sent_key(room: RoomNumber, event: EventNumber) -> Key {
+    SENT.key().u64(room.0).u32(event.0)
+}
+
+/// The request that sent an event, if a client's request did and had a transaction id.
+pub fn sent(view: &dyn View, room: RoomNumber, event: EventNumber) -> Result<Option<Sent>> {
+    let Some(row) = view.get(&sent_key(room, event))? else {
+        return Ok(None);
+    };
+    let row: SentRow = decode(SENT, &row)?;
+    Ok(Some(Sent {
+        device_id: row.device_id.map(Into::into),
+        transaction_id: row.transaction_id.into(),
+    }))
+}
+
+/// Remembers it, in the batch that stores the event.
+pub fn put_sent(txn: &mut Txn<'_>, event: EventNumber, key: &TransactionKey<'_>) {
+    let row = SentRow {
+        device_id: key.device_id.map(ToString::to_string),
+        transaction_id: key.transaction_id.to_string(),
+    };
+    txn.put(sent_key(key.room, event), encode(&row));
 }

@@ -5,7 +5,9 @@ use std::{
     ops::{Bound, ControlFlow},
 };
 
-use crate::{Change, Key, Order, Range, Result, View, store::Engine, table::Family, view::Visitor};
+use crate::{
+    Change, Key, Order, Range, Result, View, engine::Engine, table::Family, view::Visitor,
+};
 
 /// Where the position of the commit is filled in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +78,10 @@ impl<'a> Txn<'a> {
     /// Removes every row of a range that stood there before this batch, at once: for whole rooms and
     /// users, never for items of a queue. It comes before all puts of the batch.
     pub fn delete_range(&mut self, range: Range) {
-        self.deleted_ranges.push(range);
+        // RocksDB takes a range whose end comes first for an error; here it is empty.
+        if range.start < range.end {
+            self.deleted_ranges.push(range);
+        }
     }
 
     /// The batch fails, and is built again, if the key has a value when it is applied.

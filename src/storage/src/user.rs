@@ -92,6 +92,10 @@ pub struct Account {
     /// May read but hardly write.
     #[n(5)]
     pub suspended: bool,
+    /// Wished to be forgotten: whoever joins a room later sees their events redacted.
+    #[n(6)]
+    #[cbor(default)]
+    pub erased: bool,
 }
 
 /// The account of a local user.

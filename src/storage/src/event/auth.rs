@@ -6,13 +6,20 @@ use super::room_event_key;
 use crate::{
     Error, KeyReader, Order, Result, Txn, View,
     hash::{put_varint, take_varint},
-    room::{EventNumber, RoomNumber},
+    room::{EventNumber, RoomNumber, StateKeyNumber},
     table::EVENT_AUTH,
 };
 
-/// Stores what a state event cites. Each cited event has a smaller number, except where an outlier came late.
-pub fn put(txn: &mut Txn<'_>, room: RoomNumber, event: EventNumber, cited: &[EventNumber]) {
-    let mut row = Vec::with_capacity(2 * cited.len());
+/// Stores what a state event cites. An event is stored only when those it cites are: they have smaller numbers.
+pub fn put(
+    txn: &mut Txn<'_>,
+    room: RoomNumber,
+    event: EventNumber,
+    key: StateKeyNumber,
+    cited: &[EventNumber],
+) {
+    let mut row = Vec::with_capacity(2 + 2 * cited.len());
+    put_varint(&mut row, u64::from(key.0));
     for number in cited {
         put_varint(&mut row, u64::from(number.0));
     }
@@ -26,16 +33,16 @@ pub fn of(
     event: EventNumber,
 ) -> Result<Option<Vec<EventNumber>>> {
     view.get(&room_event_key(EVENT_AUTH, room, event))?
-        .map(|row| read(&row))
+        .map(|row| Ok(read(&row)?.1))
         .transpose()
 }
 
-/// Shows every state event from `first` on, and what it cites, in the order of the numbers.
+/// Shows every state event from `first` on, its key and what it cites, in the order of the numbers.
 pub fn visit(
     view: &dyn View,
     room: RoomNumber,
     first: EventNumber,
-    mut visitor: impl FnMut(EventNumber, &[EventNumber]),
+    mut visitor: impl FnMut(EventNumber, StateKeyNumber, &[EventNumber]),
 ) -> Result<()> {
     let range = room_event_key(EVENT_AUTH, room, first).until_end_of(&EVENT_AUTH.key().u64(room.0));
     let mut outcome = Ok(());
@@ -43,8 +50,8 @@ pub fn visit(
         let mut reader = KeyReader::new(key);
         let number = reader.u64().and_then(|_| reader.u32());
         match (number, read(row)) {
-            (Some(number), Ok(cited)) => {
-                visitor(EventNumber(number), &cited);
+            (Some(number), Ok((key, cited))) => {
+                visitor(EventNumber(number), key, &cited);
                 ControlFlow::Continue(())
             }
             (_, Err(error)) => {
@@ -60,13 +67,19 @@ pub fn visit(
     outcome
 }
 
-fn read(mut row: &[u8]) -> Result<Vec<EventNumber>> {
-    let mut cited = Vec::with_capacity(4);
-    while !row.is_empty() {
+fn read(mut row: &[u8]) -> Result<(StateKeyNumber, Vec<EventNumber>)> {
+    let mut number = || {
         let number = take_varint(&mut row).and_then(|number| u32::try_from(number).ok());
-        cited.push(EventNumber(number.ok_or_else(corrupt)?));
+        (number.ok_or_else(corrupt), row.is_empty())
+    };
+    let (key, mut end) = number();
+    let mut cited = Vec::with_capacity(4);
+    while !end {
+        let next;
+        (next, end) = number();
+        cited.push(EventNumber(next?));
     }
-    Ok(cited)
+    Ok((StateKeyNumber(key?), cited))
 }
 
 fn corrupt() -> Error {

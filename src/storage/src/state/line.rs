@@ -158,12 +158,39 @@ pub fn append(
     if changes.is_empty() {
         return Ok(from);
     }
-    let mut hash = hash(txn, room, from)?;
-    let mut at = if is_tip(txn, room, from)? {
+    let hash = hash(txn, room, from)?;
+    let at = if is_tip(txn, room, from)? {
         from
     } else {
         branch(txn, room, head, from, hash)?
     };
+    put_versions(txn, room, head, (at, hash), changes)
+}
+
+/// As [`append`], on a line of its own: for states that the room will hardly continue, so that soft-failed events do
+/// not push the main line aside.
+pub fn append_apart(
+    txn: &mut Txn<'_>,
+    room: RoomNumber,
+    head: &mut RoomHead,
+    from: StateRef,
+    changes: &[KeyChange],
+) -> Result<StateRef> {
+    if changes.is_empty() {
+        return Ok(from);
+    }
+    let hash = hash(txn, room, from)?;
+    let at = branch(txn, room, head, from, hash)?;
+    put_versions(txn, room, head, (at, hash), changes)
+}
+
+fn put_versions(
+    txn: &mut Txn<'_>,
+    room: RoomNumber,
+    head: &RoomHead,
+    (mut at, mut hash): (StateRef, u128),
+    changes: &[KeyChange],
+) -> Result<StateRef> {
     for changes in changes.chunks(MAX_CHANGES) {
         hash = hash_after(hash, changes);
         at.version += 1;

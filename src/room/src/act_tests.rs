@@ -1,0 +1,7 @@
+//! What users do in rooms, and what of rooms they are shown: the rules, at the level of the crate. Endpoints are tested
+//! against a running server.
+
+mod create;
+mod send;
+mod server;
+mod visibility;

@@ -1,0 +1,98 @@
+//! Unread counts: differences of what has accumulated along the timelines.
+
+use storage::{
+    Result, View, relation,
+    room::{RoomHead, RoomNumber, TimelinePosition},
+    timeline,
+    unread::{self, Thread},
+    user::UserNumber,
+};
+
+/// Threads that are looked at for one count.
+const MAX_THREADS: usize = 1_000;
+
+/// Highlights that are counted.
+const MAX_HIGHLIGHTS: usize = 10_000;
+
+/// `unread_notifications` of a room, all threads together.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct UnreadCounts {
+    /// "The number of unread notifications for this room with the highlight flag set."
+    pub highlight_count: u64,
+    /// "The total number of unread notifications for this room."
+    pub notification_count: u64,
+}
+
+/// How far a user has read the timelines of a room.
+struct Read {
+    unthreaded: TimelinePosition,
+    threads: Vec<(Thread, TimelinePosition)>,
+}
+
+impl Read {
+    /// "Per thread: the further of the unthreaded receipt and the threaded receipt of that thread."
+    fn of(&self, thread: Thread) -> TimelinePosition {
+        let own = self.threads.iter().find(|(of, _)| *of == thread);
+        own.map_or(self.unthreaded, |(_, at)| self.unthreaded.max(*at))
+    }
+}
+
+/// What a user, who is joined to the room, has not read.
+///
+/// # Errors
+///
+/// The store failed.
+pub fn unread_counts(
+    view: &dyn View,
+    room: RoomNumber,
+    head: &RoomHead,
+    user: UserNumber,
+) -> Result<UnreadCounts> {
+    let mut threads = unread::read_positions(view, room, user)?;
+    let unthreaded = threads
+        .iter()
+        .find(|(thread, _)| *thread == Thread::Unthreaded)
+        .map_or(TimelinePosition(0), |(_, at)| *at);
+    threads.retain(|(thread, _)| *thread != Thread::Unthreaded);
+    let read = Read {
+        unthreaded,
+        threads,
+    };
+    let mut counts = UnreadCounts {
+        notification_count: main(view, room, head, &read)? + in_threads(view, room, head, &read)?,
+        highlight_count: 0,
+    };
+    for highlight in unread::highlights_after(view, room, user, read.unthreaded, MAX_HIGHLIGHTS)? {
+        if highlight.at > read.of(highlight.thread) {
+            counts.highlight_count += 1;
+            counts.notification_count += highlight.adds;
+        }
+    }
+    Ok(counts)
+}
+
+fn main(view: &dyn View, room: RoomNumber, head: &RoomHead, read: &Read) -> Result<u64> {
+    let at = read.of(Thread::Main);
+    if at >= head.last_timeline() {
+        return Ok(0);
+    }
+    let before = timeline::at_or_before(view, room, at)?.map(|entry| entry.main);
+    Ok(head.unread.since(before.unwrap_or_default()).total())
+}
+
+fn in_threads(view: &dyn View, room: RoomNumber, head: &RoomHead, read: &Read) -> Result<u64> {
+    let mut total = 0;
+    let end = TimelinePosition(head.next_timeline);
+    for (root, latest) in relation::threads_before(view, room, end, MAX_THREADS)? {
+        if latest <= read.unthreaded {
+            break;
+        }
+        let at = read.of(Thread::Root(root));
+        if at < latest {
+            let now = unread::thread_counts(view, room, root, head.last_timeline())?;
+            let before = unread::thread_counts(view, room, root, at)?;
+            total += now.since(before).total();
+        }
+    }
+    Ok(total)
+}

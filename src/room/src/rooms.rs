@@ -1,0 +1,160 @@
+//! [`Rooms`]: the handle to everything about rooms, and what it shares: the store, the locks, the caches.
+
+use std::sync::Arc;
+
+use event::{Pdu, RoomVersion, signature::SigningKey};
+use parking_lot::Mutex;
+use quick_cache::{Weighter, sync::Cache};
+use ruma_common::{OwnedServerName, OwnedUserId, RoomId, RoomVersionId};
+use storage::{
+    Clock, Store,
+    room::{EventNumber, RoomHead, RoomNumber},
+    state::StateRef,
+    user::UserNumber,
+};
+
+use crate::{
+    auth_graph::AuthGraph,
+    event_cache::EventCache,
+    lock::{Cached, LockedRoom, Locks},
+    room_txn::RoomTxn,
+};
+
+/// Bytes a small cache entry takes besides its content, roughly.
+const ENTRY_BYTES: u64 = 64;
+
+/// What the rooms of this server need to know about it.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// This server.
+    pub server_name: OwnedServerName,
+    /// The key with which it signs events.
+    pub signing_key: SigningKey,
+    /// The version of new rooms whose creator names none.
+    pub default_version: RoomVersionId,
+    /// How long the original of a redacted event is kept for moderators, in milliseconds.
+    pub redaction_retention_ms: u64,
+    /// Bytes of memory for events, auth graphs and states together.
+    pub cache_bytes: u64,
+}
+
+/// All rooms of this server. Cheap to clone.
+#[derive(Clone)]
+pub struct Rooms {
+    pub(crate) inner: Arc<Inner>,
+}
+
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    pub(crate) clock: Clock,
+    pub(crate) options: Options,
+    pub(crate) locks: Locks,
+    /// Events that rules asked for. Used and changed under the room's lock only, so nothing stale can enter.
+    pub(crate) pdus: Cache<(RoomNumber, EventNumber), Pdu, Bytes>,
+    /// Events as readers of published snapshots see them.
+    pub(crate) shown: EventCache,
+    pub(crate) users: Cache<OwnedUserId, UserNumber, Bytes>,
+    /// What a set of states resolved to: the inputs, sorted, and the outcome.
+    pub(crate) resolutions: Cache<(RoomNumber, Vec<StateRef>), StateRef, Bytes>,
+    /// Auth graphs. Each is used under its room's lock only.
+    pub(crate) graphs: Cache<RoomNumber, Arc<Mutex<AuthGraph>>, Bytes>,
+}
+
+/// Weighs cache entries by their bytes.
+#[derive(Clone)]
+pub(crate) struct Bytes;
+
+impl Weighter<(RoomNumber, EventNumber), Pdu> for Bytes {
+    fn weight(&self, _: &(RoomNumber, EventNumber), pdu: &Pdu) -> u64 {
+        ENTRY_BYTES + pdu.memory() as u64
+    }
+}
+
+impl Weighter<OwnedUserId, UserNumber> for Bytes {
+    fn weight(&self, user_id: &OwnedUserId, _: &UserNumber) -> u64 {
+        ENTRY_BYTES + user_id.as_bytes().len() as u64
+    }
+}
+
+impl Weighter<(RoomNumber, Vec<StateRef>), StateRef> for Bytes {
+    fn weight(&self, (_, states): &(RoomNumber, Vec<StateRef>), _: &StateRef) -> u64 {
+        ENTRY_BYTES + size_of_val(states.as_slice()) as u64
+    }
+}
+
+impl Weighter<RoomNumber, Arc<Mutex<AuthGraph>>> for Bytes {
+    fn weight(&self, _: &RoomNumber, graph: &Arc<Mutex<AuthGraph>>) -> u64 {
+        // Whoever holds the lock weighs it again when done.
+        ENTRY_BYTES + graph.try_lock().map_or(0, |graph| graph.memory() as u64)
+    }
+}
+
+impl Rooms {
+    /// The rooms of `store`.
+    pub fn new(store: Store, clock: Clock, options: Options) -> Self {
+        let part = |share: u64| (options.cache_bytes / share).max(1 << 16);
+        let cache_items = |share: u64| (part(share) / 512) as usize;
+        let inner = Inner {
+            pdus: Cache::with_weighter(cache_items(4), part(4), Bytes),
+            shown: EventCache::new(part(4)),
+            users: Cache::with_weighter(cache_items(16), part(16), Bytes),
+            resolutions: Cache::with_weighter(cache_items(16), part(16), Bytes),
+            graphs: Cache::with_weighter(64, part(4), Bytes),
+            locks: Locks::new(part(4)),
+            store,
+            clock,
+            options,
+        };
+        Self {
+            inner: Arc::new(inner),
+        }
+    }
+
+    /// The store, for reads.
+    pub fn store(&self) -> &Store {
+        &self.inner.store
+    }
+
+    /// The time of day.
+    pub fn clock(&self) -> &Clock {
+        &self.inner.clock
+    }
+
+    /// What was given to [`Self::new`].
+    pub fn options(&self) -> &Options {
+        &self.inner.options
+    }
+
+    /// Waits for a room's lock; those who wait get it in the order in which they came. No network while it is held.
+    pub async fn lock(&self, room: RoomNumber) -> LockedRoom {
+        LockedRoom::new(self.clone(), room, self.inner.locks.lock(room).await)
+    }
+
+    /// Makes a room: `closure` stores its first events, all in one batch. `None` if the room is there already.
+    ///
+    /// # Errors
+    ///
+    /// Those of `closure` and of the store.
+    pub fn found<R, E: From<storage::Error>>(
+        &self,
+        room_id: &RoomId,
+        version: RoomVersion,
+        mut closure: impl FnMut(&mut RoomTxn<'_, '_>) -> Result<R, E>,
+    ) -> Result<storage::Commit<Option<(RoomNumber, R)>>, E> {
+        let mut effects = None;
+        let commit = self.inner.store.write(|txn| {
+            let Some(number) = storage::room::allocate(txn, room_id)? else {
+                return Ok(None);
+            };
+            let mut cached = Cached::of(RoomHead::new(room_id.to_owned(), version.id().as_str()));
+            let mut room = RoomTxn::begin(txn, &self.inner, number, &mut cached)?;
+            let value = closure(&mut room)?;
+            effects = Some(room.finish());
+            Ok::<_, E>(Some((number, value)))
+        })?;
+        if let (Some(effects), Some((number, _))) = (effects, commit.value()) {
+            effects.publish(&self.inner, *number);
+        }
+        Ok(commit)
+    }
+}

@@ -1,0 +1,105 @@
+//! Reading single events and state: `/event`, `/state`.
+
+use event::Pdu;
+use ruma_common::EventId;
+use serde_json::value::RawValue as RawJsonValue;
+use storage::{
+    event::EventMeta,
+    room::EventNumber,
+    state::{self, StateRef},
+};
+
+use crate::{Form, HistoryVisibility, ReadError, viewer::Viewer, visibility::Standing};
+
+/// "The format to use for the returned data."
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum StateFormat {
+    /// The content only.
+    #[default]
+    Content,
+    /// "The entire event in the usual format suitable for clients."
+    Event,
+}
+
+impl Viewer<'_> {
+    /// The state that the reader may read: the current one for members, the one at the leave for those who left, and
+    /// the current one for all while the room is world readable.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Forbidden`]: "You aren't a member of the room and weren't previously a member of the room."
+    pub(crate) fn access(&mut self) -> Result<StateRef, ReadError> {
+        match self.standing {
+            Standing::Joined => Ok(self.head.state),
+            Standing::Departed { state, .. } => Ok(state),
+            Standing::Never => {
+                let current = self.head.state;
+                match self.sight(current)?.visibility {
+                    HistoryVisibility::WorldReadable => Ok(current),
+                    _ => Err(ReadError::Forbidden),
+                }
+            }
+        }
+    }
+
+    /// The one way to an event by its id: unknown here, known in another room, and not visible to the reader are the
+    /// same answer.
+    pub(crate) fn find_visible(
+        &mut self,
+        event_id: &EventId,
+    ) -> Result<(EventNumber, EventMeta), ReadError> {
+        let (event, meta) = self.find(event_id)?.ok_or(ReadError::NotFound)?;
+        if self.may_see_meta(event, &meta)? {
+            Ok((event, meta))
+        } else {
+            Err(ReadError::NotFound)
+        }
+    }
+
+    /// An event by its id.
+    pub(crate) fn event(&mut self, event_id: &EventId) -> Result<Box<RawJsonValue>, ReadError> {
+        let (event, meta) = self.find_visible(event_id)?;
+        Ok(self.client_event_of(event, &meta, Form::WithRoomId)?)
+    }
+
+    /// All state.
+    pub(crate) fn state(&mut self) -> Result<Vec<Box<RawJsonValue>>, ReadError> {
+        let at = self.access()?;
+        let entries = state::full(self.view, self.room, at)?;
+        entries
+            .into_iter()
+            .map(|(_, event)| Ok(self.client_event(event, Form::WithRoomId)?))
+            .collect()
+    }
+
+    /// One piece of state.
+    pub(crate) fn state_event(
+        &mut self,
+        event_type: &str,
+        state_key: &str,
+        format: StateFormat,
+    ) -> Result<Box<RawJsonValue>, ReadError> {
+        let at = self.access()?;
+        let (event, pdu) = self
+            .state_at(at, event_type, state_key)?
+            .ok_or(ReadError::NotFound)?;
+        Ok(match format {
+            StateFormat::Content => pdu.content().to_owned(),
+            StateFormat::Event => self.client_event(event, Form::WithRoomId)?,
+        })
+    }
+
+    /// What stands at a `(type, state key)` in a state.
+    pub(crate) fn state_at(
+        &self,
+        at: StateRef,
+        event_type: &str,
+        state_key: &str,
+    ) -> storage::Result<Option<(EventNumber, Pdu)>> {
+        let key = state::key_number(self.view, self.room, event_type, state_key)?;
+        match self.value(at, key)? {
+            Some(event) => Ok(Some((event, self.load(event)?))),
+            None => Ok(None),
+        }
+    }
+}

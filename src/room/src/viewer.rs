@@ -1,0 +1,245 @@
+//! [`Viewer`]: one reader of one room in one view. What is shown to a client is read through it, so that events of a
+//! page share their look-ups, and so that no path forgets to ask whether the reader may see an event.
+
+use std::collections::{HashMap, HashSet};
+
+use event::{Pdu, RoomVersion};
+use ruma_common::{EventId, MilliSecondsSinceUnixEpoch, OwnedUserId, RoomVersionId};
+use serde::Deserialize;
+use storage::{
+    Error, Result, View, account_data,
+    event::{self as events, EventMeta},
+    membership::Membership,
+    room::{self, EventNumber, RoomHead, RoomNumber, StateKeyNumber},
+    state::{self, StateRef},
+};
+
+use crate::{
+    Actor, HistoryVisibility,
+    event_cache::{CacheKey, EventCache},
+    visibility::Standing,
+};
+
+/// One reader, one room, one view.
+pub struct Viewer<'a> {
+    pub(crate) view: &'a dyn View,
+    pub(crate) room: RoomNumber,
+    pub(crate) head: RoomHead,
+    pub(crate) version: RoomVersion,
+    pub(crate) actor: &'a Actor,
+    pub(crate) now: MilliSecondsSinceUnixEpoch,
+    pub(crate) standing: Standing,
+    /// The dictionary's number of the reader's member event, if the room ever had one.
+    pub(crate) member_key: Option<StateKeyNumber>,
+    pub(crate) history_key: Option<StateKeyNumber>,
+    pub(crate) sights: HashMap<StateRef, Sight>,
+    visibilities: HashMap<EventNumber, HistoryVisibility>,
+    memberships: HashMap<EventNumber, Option<Membership>>,
+    ignored: Option<HashSet<OwnedUserId>>,
+    cache: &'a EventCache,
+}
+
+/// What of a state decides who may see.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Sight {
+    pub visibility: HistoryVisibility,
+    /// The reader's membership.
+    pub membership: Option<Membership>,
+}
+
+impl<'a> Viewer<'a> {
+    /// A reader of a room; `None` if there is no such room.
+    pub(crate) fn new(
+        view: &'a dyn View,
+        cache: &'a EventCache,
+        room: RoomNumber,
+        actor: &'a Actor,
+        now: MilliSecondsSinceUnixEpoch,
+    ) -> Result<Option<Self>> {
+        let Some(head) = room::head(view, room)? else {
+            return Ok(None);
+        };
+        let version = version_of(&head)?;
+        let keys = [
+            ("m.room.member", actor.user_id.as_str()),
+            ("m.room.history_visibility", ""),
+        ];
+        let mut numbers = state::key_numbers(view, room, &keys)?.into_iter();
+        let member_key = numbers.next().flatten();
+        let history_key = numbers.next().flatten();
+        let mut viewer = Self {
+            view,
+            room,
+            head,
+            version,
+            actor,
+            now,
+            standing: Standing::Never,
+            member_key,
+            history_key,
+            sights: HashMap::new(),
+            visibilities: HashMap::new(),
+            memberships: HashMap::new(),
+            ignored: None,
+            cache,
+        };
+        viewer.standing = viewer.find_standing()?;
+        Ok(Some(viewer))
+    }
+
+    /// The head of the room in this view.
+    pub fn head(&self) -> &RoomHead {
+        &self.head
+    }
+
+    /// The version of the room.
+    pub fn version(&self) -> RoomVersion {
+        self.version
+    }
+
+    /// The meta row of an event that this room refers to by number.
+    pub(crate) fn meta(&self, event: EventNumber) -> Result<EventMeta> {
+        events::meta(self.view, self.room, event)?.ok_or_else(|| missing(event))
+    }
+
+    /// The number and the meta row of an event of this room.
+    pub(crate) fn find(&self, event_id: &EventId) -> Result<Option<(EventNumber, EventMeta)>> {
+        let Some(event) = events::number(self.view, self.room, event_id)? else {
+            return Ok(None);
+        };
+        Ok(events::meta(self.view, self.room, event)?
+            .filter(|meta| meta.event_id == event_id)
+            .map(|meta| (event, meta)))
+    }
+
+    /// An event whose meta row is known.
+    pub(crate) fn pdu(&self, event: EventNumber, meta: &EventMeta) -> Result<Pdu> {
+        let key = CacheKey {
+            room: self.room,
+            event,
+            redacted_by: meta.redacted_by,
+        };
+        if let Some(pdu) = self.cache.get(&key) {
+            return Ok(pdu);
+        }
+        let body = events::body(self.view, self.room, event)?.ok_or_else(|| missing(event))?;
+        let pdu = Pdu::from_stored(body, meta.event_id.clone(), self.version)
+            .map_err(|error| corrupt(&error.to_string()))?
+            .with_rejected(meta.rejected.is_some());
+        self.cache.insert(key, pdu.clone());
+        Ok(pdu)
+    }
+
+    /// An event by number.
+    pub(crate) fn load(&self, event: EventNumber) -> Result<Pdu> {
+        self.pdu(event, &self.meta(event)?)
+    }
+
+    /// What decides visibility in a state.
+    pub(crate) fn sight(&mut self, at: StateRef) -> Result<Sight> {
+        if let Some(sight) = self.sights.get(&at) {
+            return Ok(*sight);
+        }
+        let history = self.value(at, self.history_key)?;
+        let member = self.value(at, self.member_key)?;
+        let sight = Sight {
+            visibility: match history {
+                Some(event) => self.visibility_of(event)?,
+                None => HistoryVisibility::default(),
+            },
+            membership: match member {
+                Some(event) => self.membership_of(event)?,
+                None => None,
+            },
+        };
+        self.sights.insert(at, sight);
+        Ok(sight)
+    }
+
+    /// What a key holds in a state.
+    pub(crate) fn value(
+        &self,
+        at: StateRef,
+        key: Option<StateKeyNumber>,
+    ) -> Result<Option<EventNumber>> {
+        match key {
+            Some(key) => state::value(self.view, self.room, at, key),
+            None => Ok(None),
+        }
+    }
+
+    fn visibility_of(&mut self, event: EventNumber) -> Result<HistoryVisibility> {
+        if let Some(visibility) = self.visibilities.get(&event) {
+            return Ok(*visibility);
+        }
+        let visibility = HistoryVisibility::from_content(self.load(event)?.content());
+        self.visibilities.insert(event, visibility);
+        Ok(visibility)
+    }
+
+    /// The membership that a member event sets.
+    pub(crate) fn membership_of(&mut self, event: EventNumber) -> Result<Option<Membership>> {
+        if let Some(membership) = self.memberships.get(&event) {
+            return Ok(*membership);
+        }
+        let membership = membership(&self.load(event)?);
+        self.memberships.insert(event, membership);
+        Ok(membership)
+    }
+
+    /// Whether the reader ignores a user.
+    pub(crate) fn ignores(&mut self, sender: &OwnedUserId) -> Result<bool> {
+        if self.ignored.is_none() {
+            self.ignored = Some(ignored_users(self.view, self.actor)?);
+        }
+        Ok(self
+            .ignored
+            .as_ref()
+            .is_some_and(|ignored| ignored.contains(sender)))
+    }
+}
+
+/// The version of a room whose head was written by this server.
+pub(crate) fn version_of(head: &RoomHead) -> Result<RoomVersion> {
+    RoomVersionId::try_from(head.version.as_str())
+        .ok()
+        .and_then(|id| RoomVersion::from_id(&id))
+        .ok_or_else(|| Error::Corrupt {
+            table: "room head",
+            reason: format!("room version {} is not supported", head.version),
+        })
+}
+
+/// The membership in a member event.
+pub(crate) fn membership(pdu: &Pdu) -> Option<Membership> {
+    Membership::parse(pdu.membership()?.as_str())
+}
+
+/// `m.ignored_user_list` of a user. Malformed lists ignore nobody.
+fn ignored_users(view: &dyn View, actor: &Actor) -> Result<HashSet<OwnedUserId>> {
+    #[derive(Deserialize)]
+    struct Content {
+        ignored_users: HashMap<OwnedUserId, serde::de::IgnoredAny>,
+    }
+
+    let content = account_data::get(view, actor.user, None, "m.ignored_user_list")?;
+    let users = content
+        .and_then(|content| serde_json::from_str::<Content>(content.get()).ok())
+        .map(|content| content.ignored_users)
+        .unwrap_or_default();
+    Ok(users
+        .into_keys()
+        .filter(|user_id| *user_id != actor.user_id)
+        .collect())
+}
+
+fn missing(event: EventNumber) -> Error {
+    corrupt(&format!("event {} is missing", event.0))
+}
+
+fn corrupt(reason: &str) -> Error {
+    Error::Corrupt {
+        table: "event",
+        reason: reason.to_owned(),
+    }
+}

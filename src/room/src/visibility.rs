@@ -1,0 +1,147 @@
+//! Who may see an event: the one place where it is asked.
+
+use storage::{
+    Result,
+    event::EventMeta,
+    membership::{self, Membership},
+    room::{EventNumber, TimelinePosition},
+    state::StateRef,
+};
+
+use self::rule::{JoinedLater, allows};
+use crate::viewer::{Sight, Viewer};
+
+mod rule;
+
+pub use self::rule::HistoryVisibility;
+
+/// So many changes of a membership are looked through for the last leave. Who was invited and kicked more often
+/// since, sees what they saw as a member at the time of the event, and no more.
+const MAX_CHANGES: usize = 64;
+
+/// How a reader stands to a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Joined now.
+    Joined,
+    /// Was joined, and is no longer: nothing behind the leave is for them.
+    Departed {
+        /// The place of the leave (or ban).
+        at: TimelinePosition,
+        /// The state after it.
+        state: StateRef,
+    },
+    /// Never joined, or has forgotten the room.
+    Never,
+}
+
+impl Viewer<'_> {
+    /// Looks for the reader's last time as a member.
+    pub(crate) fn find_standing(&mut self) -> Result<Standing> {
+        let Some(member) = membership::of(self.view, self.room, self.actor.user)? else {
+            return Ok(Standing::Never);
+        };
+        if member.membership == Membership::Join {
+            return Ok(Standing::Joined);
+        }
+        let Some(mut event) = member.event.filter(|_| !member.forgotten) else {
+            return Ok(Standing::Never);
+        };
+        for _ in 0..MAX_CHANGES {
+            let meta = self.meta(event)?;
+            let Some((before, after)) = meta.state_before.zip(meta.state_after) else {
+                break;
+            };
+            let Some(previous) = self.value(before, self.member_key)? else {
+                break;
+            };
+            if self.membership_of(previous)? == Some(Membership::Join) {
+                return Ok(match meta.timeline {
+                    Some(at) => Standing::Departed { at, state: after },
+                    None => Standing::Never,
+                });
+            }
+            event = previous;
+        }
+        Ok(Standing::Never)
+    }
+
+    /// Whether the reader may see an event of this room.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub fn may_see(&mut self, event: EventNumber) -> Result<bool> {
+        let meta = self.meta(event)?;
+        self.may_see_meta(event, &meta)
+    }
+
+    /// As [`Self::may_see`], for an event whose meta row is known.
+    pub(crate) fn may_see_meta(&mut self, event: EventNumber, meta: &EventMeta) -> Result<bool> {
+        // "Unknown state: deny." Outliers, rejected and soft-failed events are never shown by themselves.
+        let Some((before, after)) = meta.state_before.zip(meta.state_after) else {
+            return Ok(false);
+        };
+        if !meta.is_visible() {
+            return Ok(false);
+        }
+        if meta.state_key.is_none() && meta.sender != self.actor.user {
+            let sender = self.pdu(event, meta)?.sender().clone();
+            if self.ignores(&sender)? {
+                return Ok(false);
+            }
+        }
+        let sight = self.sight(before)?;
+        if self.sight_allows(meta, sight) {
+            return Ok(true);
+        }
+        if meta.state_key.is_none() {
+            return Ok(false);
+        }
+        if meta.state_key == self.history_key {
+            // "The user should be allowed to see the event if the `history_visibility` before *or* after the event would
+            // allow them to see it."
+            let visibility = self.sight(after)?.visibility;
+            return Ok(self.sight_allows(
+                meta,
+                Sight {
+                    visibility,
+                    ..sight
+                },
+            ));
+        }
+        if meta.state_key == self.member_key {
+            // "Likewise, for the user's own `m.room.member` events, the user should be allowed to see the event if their
+            // `membership` before *or* after the event would allow them to see it." Own leaves and bans are always shown.
+            let membership = self.membership_of(event)?;
+            return Ok(
+                matches!(membership, Some(Membership::Leave | Membership::Ban))
+                    || self.sight_allows(
+                        meta,
+                        Sight {
+                            membership,
+                            ..sight
+                        },
+                    ),
+            );
+        }
+        Ok(false)
+    }
+
+    fn sight_allows(&self, meta: &EventMeta, sight: Sight) -> bool {
+        let behind_the_leave = match self.standing {
+            Standing::Departed { at, .. } => meta.timeline.is_none_or(|place| place > at),
+            Standing::Joined | Standing::Never => false,
+        };
+        // A fork may bring events at which the reader was joined long after they left.
+        let membership = sight
+            .membership
+            .filter(|membership| !(behind_the_leave && *membership == Membership::Join));
+        let joined_later = match self.standing {
+            Standing::Joined => JoinedLater::Yes,
+            Standing::Departed { .. } if !behind_the_leave => JoinedLater::Yes,
+            Standing::Departed { .. } | Standing::Never => JoinedLater::No,
+        };
+        allows(sight.visibility, membership, joined_later)
+    }
+}

@@ -1,0 +1,63 @@
+//! Reading: the published snapshot.
+
+use std::sync::Arc;
+
+use rocksdb::{DB, ReadOptions};
+use self_cell::self_cell;
+
+use crate::{Key, Order, Position, Range, Result, View, engine::Engine, view::Visitor};
+
+type Borrowed<'a> = rocksdb::Snapshot<'a>;
+
+self_cell!(
+    struct Owned {
+        owner: Arc<DB>,
+        #[not_covariant]
+        dependent: Borrowed,
+    }
+);
+
+/// One consistent view: everything up to [`Snapshot::position`], published.
+pub struct Snapshot {
+    engine: Engine,
+    inner: Owned,
+    position: Position,
+}
+
+impl Snapshot {
+    /// The applied state as it is now, whose last commit is `position`.
+    pub(crate) fn take(engine: &Engine, position: Position) -> Self {
+        Self {
+            engine: engine.clone(),
+            inner: Owned::new(engine.db.clone(), |db| db.snapshot()),
+            position,
+        }
+    }
+
+    /// The last commit that this view contains.
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    fn options(&self) -> ReadOptions {
+        let mut options = ReadOptions::default();
+        self.inner
+            .with_dependent(|_, snapshot| options.set_snapshot(snapshot));
+        options
+    }
+}
+
+impl View for Snapshot {
+    fn get(&self, key: &Key) -> Result<Option<Vec<u8>>> {
+        self.engine.get_with(key, &self.options())
+    }
+
+    fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>> {
+        self.engine.get_many_with(keys, &self.options())
+    }
+
+    fn visit(&self, range: &Range, order: Order, visitor: &mut Visitor<'_>) -> Result<()> {
+        self.engine
+            .visit_with(range, order, self.options(), visitor)
+    }
+}
