@@ -52,3 +52,6 @@ pub use self::{
     viewer::Viewer,
     visibility::HistoryVisibility,
 };
+
+#[cfg(test)]
+mod tests;

@@ -57,7 +57,14 @@ pub(crate) struct Inner {
     /// What a set of states resolved to: the inputs, sorted, and the outcome.
     pub(crate) resolutions: Cache<(RoomNumber, Vec<StateRef>), StateRef, Bytes>,
     /// Auth graphs. Each is used under its room's lock only.
-    pub(crate) graphs: Cache<RoomNumber, Arc<Mutex<AuthGraph>>, Bytes>,
+    pub(crate) graphs: Cache<RoomNumber, WeighedGraph, Bytes>,
+}
+
+/// An auth graph, and the bytes it had when it was put into the cache: an entry's weight must not change there.
+#[derive(Clone)]
+pub(crate) struct WeighedGraph {
+    pub(crate) bytes: u64,
+    pub(crate) graph: Arc<Mutex<AuthGraph>>,
 }
 
 /// Weighs cache entries by their bytes.
@@ -82,10 +89,9 @@ impl Weighter<(RoomNumber, Vec<StateRef>), StateRef> for Bytes {
     }
 }
 
-impl Weighter<RoomNumber, Arc<Mutex<AuthGraph>>> for Bytes {
-    fn weight(&self, _: &RoomNumber, graph: &Arc<Mutex<AuthGraph>>) -> u64 {
-        // Whoever holds the lock weighs it again when done.
-        ENTRY_BYTES + graph.try_lock().map_or(0, |graph| graph.memory() as u64)
+impl Weighter<RoomNumber, WeighedGraph> for Bytes {
+    fn weight(&self, _: &RoomNumber, graph: &WeighedGraph) -> u64 {
+        ENTRY_BYTES + graph.bytes
     }
 }
 

@@ -25,6 +25,7 @@ use storage::{
 use crate::{
     auth_graph::{AuthGraph, Disputed},
     room_txn::{RoomTxn, corrupt},
+    rooms::WeighedGraph,
 };
 
 /// Places of the state that are looked up one by one before the whole state is read instead.
@@ -111,14 +112,23 @@ pub(super) fn resolve(room: &mut RoomTxn<'_, '_>, states: &[StateRef]) -> Result
 
 /// The auth graph of the room, as far as this batch goes.
 fn graph(room: &mut RoomTxn<'_, '_>) -> Result<Arc<Mutex<AuthGraph>>> {
-    let cached = room.rooms.graphs.get(&room.number).filter(|graph| {
+    let cached = room.rooms.graphs.get(&room.number);
+    let cached = cached.map(|cached| cached.graph).filter(|graph| {
         // A batch that failed may have left events in it that were never stored.
         room.effects.graph_checked || graph.lock().last() < room.start.next_event
     });
     let graph = cached.unwrap_or_default();
     room.effects.graph_checked = true;
-    graph.lock().extend(room.txn, room.number)?;
-    room.rooms.graphs.insert(room.number, graph.clone());
+    let bytes = {
+        let mut graph = graph.lock();
+        graph.extend(room.txn, room.number)?;
+        graph.memory() as u64
+    };
+    let weighed = WeighedGraph {
+        bytes,
+        graph: graph.clone(),
+    };
+    room.rooms.graphs.insert(room.number, weighed);
     Ok(graph)
 }
 

@@ -1,0 +1,6 @@
+//! Rooms against a naive model: every event through the same door, every outcome compared as full maps.
+
+mod histories;
+mod model;
+mod outcomes;
+mod world;
