@@ -167,6 +167,7 @@ fn rooms(store: Store) -> Rooms {
     let options = Options {
         server_name: SERVER.try_into().unwrap(),
         signing_key: key(),
+        default_version: event::version::DEFAULT,
         redaction_retention_ms: 1000,
         cache_bytes: 8 << 20,
     };
