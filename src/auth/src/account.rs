@@ -155,7 +155,7 @@ impl Auth {
         self.end(user, |txn| {
             let mut account = open_account(txn, user)?;
             account.password_hash = Some(hash.clone());
-            storage::user::put_account(txn, user, &account)?;
+            storage::user::put_account(txn, user, &account);
             match others {
                 OtherDevices::Keep => Ok(Vec::new()),
                 OtherDevices::LogOut => Ok(delete_all_devices(txn, user, this_device)?),
@@ -179,7 +179,7 @@ impl Auth {
                 AccountChange::Locked(locked) => account.locked = locked,
                 AccountChange::Suspended(suspended) => account.suspended = suspended,
             }
-            storage::user::put_account(txn, user, &account)?;
+            storage::user::put_account(txn, user, &account);
             txn.change(Change::Session { user: user.0 });
             // They go on, but what they mean has changed.
             Ok(tokens(txn, user)?)
@@ -195,14 +195,15 @@ impl Auth {
         let found = self.inner.store.read(|view| find(view, user_id))?;
         let user = found.ok_or(AccountError::NotFound)?.user;
         self.end(user, |txn| {
-            let account = storage::user::account(txn, user)?.ok_or(AccountError::NotFound)?;
+            let account =
+                storage::user::account_guarded(txn, user)?.ok_or(AccountError::NotFound)?;
             let closed = Account {
                 created_ts: account.created_ts,
                 deactivated: true,
                 erased: account.erased || erasure == Erasure::Erase,
                 ..Account::default()
             };
-            storage::user::put_account(txn, user, &closed)?;
+            storage::user::put_account(txn, user, &closed);
             for (name, _) in profile::fields(txn, user)? {
                 profile::delete_field(txn, user, &name)?;
             }
@@ -217,8 +218,8 @@ impl Auth {
     }
 }
 
-fn open_account(txn: &Txn<'_>, user: UserNumber) -> Result<Account, AccountError> {
-    let account = storage::user::account(txn, user)?.ok_or(AccountError::NotFound)?;
+fn open_account(txn: &mut Txn<'_>, user: UserNumber) -> Result<Account, AccountError> {
+    let account = storage::user::account_guarded(txn, user)?.ok_or(AccountError::NotFound)?;
     if account.deactivated {
         return Err(AccountError::Deactivated);
     }

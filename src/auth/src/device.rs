@@ -93,7 +93,7 @@ impl Auth {
         let commit = {
             let _lock = self.inner.locks.of(user);
             self.inner.store.write(|txn| {
-                let Some(mut device) = storage::device::get(txn, user, device_id)? else {
+                let Some(mut device) = storage::device::get_guarded(txn, user, device_id)? else {
                     return Err(DeviceError::NotFound);
                 };
                 let Some(name) = display_name else {
@@ -101,7 +101,7 @@ impl Auth {
                 };
                 if device.display_name.as_deref() != Some(name) {
                     device.display_name = Some(name.to_owned());
-                    storage::device::put(txn, user, device_id, &device)?;
+                    storage::device::put(txn, user, device_id, &device);
                     txn.change(Change::DeviceList { user: user.0 });
                 }
                 Ok(())

@@ -87,11 +87,12 @@ impl Auth {
         let user_id = storage::user::id(&*view, row.user)?.ok_or(LoginError::Forbidden)?;
         self.end(row.user, |txn| {
             // It may have been used up since it was looked up.
-            let row = storage::token::get_login(txn, &hash)?.ok_or(LoginError::Forbidden)?;
+            let row =
+                storage::token::get_login_guarded(txn, &hash)?.ok_or(LoginError::Forbidden)?;
             if row.expires_ts <= now_ms {
                 return Err(LoginError::Forbidden);
             }
-            storage::token::delete_login(txn, &hash)?;
+            storage::token::delete_login(txn, &hash);
             begin(txn, row.user, &draft, Proof::Right)
         })
         .await?;
@@ -135,7 +136,7 @@ fn begin(
     draft: &Draft,
     proof: Proof,
 ) -> Result<Vec<TokenHash>, LoginError> {
-    let account = storage::user::account(txn, user)?.ok_or(LoginError::Forbidden)?;
+    let account = storage::user::account_guarded(txn, user)?.ok_or(LoginError::Forbidden)?;
     // A deactivated account has no password any more, so this cannot wait for the right one.
     if account.deactivated {
         return Err(LoginError::Deactivated);
@@ -146,7 +147,6 @@ fn begin(
     if account.locked {
         return Err(LoginError::Locked);
     }
-    storage::user::guard_account(txn, user)?;
     Ok(draft.write(txn, user)?)
 }
 

@@ -27,17 +27,16 @@ impl Auth {
         let now_ms = self.inner.clock.now_ms();
         self.end(user, |txn| {
             // It may have been used up since it was looked up.
-            let old = storage::token::get(txn, &hash)?
+            let old = storage::token::get_guarded(txn, &hash)?
                 .filter(|old| old.kind == Kind::Refresh)
                 .ok_or(TokenError::Unknown)?;
-            let account = storage::user::account(txn, user)?.ok_or(TokenError::Unknown)?;
+            let account = storage::user::account_guarded(txn, user)?.ok_or(TokenError::Unknown)?;
             if account.deactivated {
                 return Err(TokenError::Unknown);
             }
             if account.locked {
                 return Err(TokenError::Locked);
             }
-            storage::user::guard_account(txn, user)?;
             let mut ended = activate(txn, &hash, &old)?;
             ended.extend(add_pair(txn, &old, &tokens, now_ms)?);
             Ok(ended)
@@ -52,9 +51,11 @@ impl Auth {
         hash: &TokenHash,
         token: &Token,
     ) -> storage::Result<()> {
-        self.end(token.user, |txn| match storage::token::get(txn, hash)? {
-            Some(token) => activate(txn, hash, &token),
-            None => Ok(Vec::new()),
+        self.end(token.user, |txn| {
+            match storage::token::get_guarded(txn, hash)? {
+                Some(token) => activate(txn, hash, &token),
+                None => Ok(Vec::new()),
+            }
         })
         .await
     }
@@ -63,7 +64,7 @@ impl Auth {
 /// Ends every other token of the device but the partner, if this is the first use of a fresh token.
 /// Returns those that end.
 fn activate(txn: &mut Txn<'_>, hash: &TokenHash, token: &Token) -> storage::Result<Vec<TokenHash>> {
-    let device = storage::device::get(txn, token.user, &token.device_id)?;
+    let device = storage::device::get_guarded(txn, token.user, &token.device_id)?;
     let Some(mut device) = device.filter(|_| token.fresh) else {
         return Ok(Vec::new());
     };
@@ -83,7 +84,7 @@ fn activate(txn: &mut Txn<'_>, hash: &TokenHash, token: &Token) -> storage::Resu
         }
     }
     end_tokens(txn, token, &ended);
-    storage::device::put(txn, token.user, &token.device_id, &device)?;
+    storage::device::put(txn, token.user, &token.device_id, &device);
     Ok(ended)
 }
 
@@ -94,7 +95,7 @@ fn add_pair(
     tokens: &Tokens,
     now_ms: u64,
 ) -> Result<Vec<TokenHash>, TokenError> {
-    let device = storage::device::get(txn, old.user, &old.device_id)?;
+    let device = storage::device::get_guarded(txn, old.user, &old.device_id)?;
     let mut device = device.ok_or(TokenError::Unknown)?;
     let like = Token {
         fresh: true,
@@ -105,7 +106,7 @@ fn add_pair(
     // The pair in use stands in front of those that wait to be used.
     let ended: Vec<_> = device.tokens.drain(2..2 + surplus).collect();
     end_tokens(txn, old, &ended);
-    storage::device::put(txn, old.user, &old.device_id, &device)?;
+    storage::device::put(txn, old.user, &old.device_id, &device);
     Ok(ended)
 }
 

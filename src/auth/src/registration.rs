@@ -190,7 +190,7 @@ impl Auth {
         let commit = self.inner.store.write::<_, storage::Error>(|txn| {
             let needed = !storage::user::has_accounts(txn)?;
             if needed {
-                registration_token::put_first_administrator(txn, &secret::hash(&token))?;
+                registration_token::put_first_administrator(txn, &secret::hash(&token));
             }
             Ok(needed)
         })?;
@@ -239,7 +239,7 @@ impl Auth {
         let now_ms = self.inner.clock.now_ms();
         let commit = self.inner.store.write(|txn| {
             let user = storage::user::ensure(txn, &draft.user_id)?;
-            if storage::user::account(txn, user)?.is_some() {
+            if storage::user::account_guarded(txn, user)?.is_some() {
                 return Err(NotCreated::UserInUse);
             }
             use_up(txn, grant, now_ms)?;
@@ -276,18 +276,18 @@ fn use_up(txn: &mut Txn<'_>, grant: &Grant, now_ms: u64) -> Result<(), NotCreate
     match grant {
         Grant::Open => {}
         Grant::Token(token) => {
-            let row = registration_token::get(txn, token)?;
+            let row = registration_token::get_guarded(txn, token)?;
             let mut row = row
                 .filter(|row| row.is_valid(now_ms))
                 .ok_or(NotCreated::TokenUsedUp)?;
             row.completed += 1;
-            registration_token::put(txn, token, &row)?;
+            registration_token::put(txn, token, &row);
         }
         Grant::FirstAdministrator(hash) => {
-            if registration_token::first_administrator(txn)? != Some(*hash) {
+            if registration_token::first_administrator_guarded(txn)? != Some(*hash) {
                 return Err(NotCreated::TokenUsedUp);
             }
-            registration_token::delete_first_administrator(txn)?;
+            registration_token::delete_first_administrator(txn);
         }
     }
     Ok(())
@@ -305,7 +305,7 @@ fn write_account(
         admin: draft.admin,
         ..Account::default()
     };
-    storage::user::create_account(txn, user, &account);
+    storage::user::put_account(txn, user, &account);
     if let Some(displayname) = &draft.displayname {
         let value = to_raw_value(displayname).expect("text is JSON");
         profile::put_field(txn, user, profile::DISPLAYNAME, &value);

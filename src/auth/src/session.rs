@@ -134,7 +134,7 @@ impl Draft {
         txn: &mut Txn<'_>,
         user: UserNumber,
     ) -> storage::Result<Vec<TokenHash>> {
-        let known = storage::device::get(txn, user, &self.device_id)?;
+        let known = storage::device::get_guarded(txn, user, &self.device_id)?;
         let mut device = match known {
             Some(device) => device,
             None => {
@@ -155,7 +155,7 @@ impl Draft {
         if !ended.is_empty() {
             txn.change(Change::Session { user: user.0 });
         }
-        storage::device::put(txn, user, &self.device_id, &device)?;
+        storage::device::put(txn, user, &self.device_id, &device);
         Ok(ended)
     }
 }

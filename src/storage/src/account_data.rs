@@ -36,6 +36,17 @@ pub fn get(
     value.map(|value| Ok(parse_value(&value)?.1)).transpose()
 }
 
+/// The content of one type, by which this batch decides something.
+pub fn get_guarded(
+    txn: &mut Txn<'_>,
+    user: UserNumber,
+    room: Option<RoomNumber>,
+    event_type: &str,
+) -> Result<Option<Box<RawValue>>> {
+    let value = txn.get_guarded(&key(user, room, event_type))?;
+    value.map(|value| Ok(parse_value(&value)?.1)).transpose()
+}
+
 /// Sets the content of one type.
 pub fn put(
     txn: &mut Txn<'_>,
@@ -45,7 +56,7 @@ pub fn put(
     content: &RawValue,
 ) -> Result<()> {
     let key = key(user, room, event_type);
-    let stored = txn.get(&key)?;
+    let stored = txn.get_guarded(&key)?;
     if let Some(stored) = &stored {
         let position = parse_position(stored)?;
         let order = ACCOUNT_DATA_ORDER
@@ -54,9 +65,6 @@ pub fn put(
             .u64(position.0)
             .raw(&order_suffix(room, event_type));
         txn.delete(order);
-    }
-    if !txn.has_written(&key) {
-        txn.expect_unchanged(key.clone(), stored);
     }
     txn.put_stamped(key, content.get().as_bytes());
     txn.put_at_position(

@@ -73,28 +73,27 @@ pub fn list_seen(view: &dyn View, user: UserNumber) -> Result<Vec<(OwnedDeviceId
         .collect()
 }
 
-/// Writes a device. The batch is built again if it changes before the batch is applied, so read it
-/// in the same batch.
-pub fn put(
+/// One device, by which this batch decides something.
+pub fn get_guarded(
     txn: &mut Txn<'_>,
     user: UserNumber,
     device_id: &DeviceId,
-    device: &Device,
-) -> Result<()> {
-    let key = key(user, device_id);
-    guard(txn, &key)?;
-    txn.put(key, encode(device));
-    Ok(())
+) -> Result<Option<Device>> {
+    let value = txn.get_guarded(&key(user, device_id))?;
+    value.map(|value| decode(DEVICE, &value)).transpose()
+}
+
+/// Makes or replaces a device that was read guarded in the same batch.
+pub fn put(txn: &mut Txn<'_>, user: UserNumber, device_id: &DeviceId, device: &Device) {
+    txn.put(key(user, device_id), encode(device));
 }
 
 /// Removes a device with its tokens, and returns it.
 pub fn delete(txn: &mut Txn<'_>, user: UserNumber, device_id: &DeviceId) -> Result<Option<Device>> {
-    let Some(device) = get(txn, user, device_id)? else {
+    let Some(device) = get_guarded(txn, user, device_id)? else {
         return Ok(None);
     };
-    let key = key(user, device_id);
-    guard(txn, &key)?;
-    txn.delete(key);
+    txn.delete(key(user, device_id));
     txn.delete(seen_key(user, device_id));
     for hash in &device.tokens {
         token::delete(txn, hash);
@@ -111,14 +110,6 @@ pub fn put_seen(
 ) -> Result<()> {
     if get(txn, user, device_id)?.is_some() {
         txn.put(seen_key(user, device_id), encode(seen));
-    }
-    Ok(())
-}
-
-fn guard(txn: &mut Txn<'_>, key: &Key) -> Result<()> {
-    if !txn.has_written(key) {
-        let stored = txn.get(key)?;
-        txn.expect_unchanged(key.clone(), stored);
     }
     Ok(())
 }
@@ -160,7 +151,7 @@ mod tests {
                     created_ts: 5,
                     tokens: vec![hash],
                 };
-                device::put(txn, user, phone, &device)?;
+                device::put(txn, user, phone, &device);
                 device::put_seen(txn, user, phone, &Seen { ts: 9, ip: None })
             })
             .unwrap()

@@ -35,11 +35,12 @@ pub fn next_number(view: &dyn View, user: UserNumber) -> Result<u32> {
     Ok(last.ok_or_else(|| corrupt("short key"))? + 1)
 }
 
-/// Stores a filter under the next number of the same batch.
+/// Stores a filter under the next number of the same batch, which did not find it.
 pub fn put(txn: &mut Txn<'_>, user: UserNumber, number: u32, filter: &RawValue) {
     let key = FILTER.key().u64(user.0).u32(number);
     txn.expect_absent(key.clone());
     txn.put(key, filter.get().as_bytes());
+    txn.expect_absent(number_key(user, filter));
     txn.put(number_key(user, filter), number.to_be_bytes());
 }
 

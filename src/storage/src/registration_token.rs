@@ -55,19 +55,22 @@ pub fn list(view: &dyn View) -> Result<Vec<(String, RegistrationToken)>> {
     .collect()
 }
 
-/// Writes a token. The batch is built again if it changes before the batch is applied, so read it
-/// in the same batch.
-pub fn put(txn: &mut Txn<'_>, token: &str, row: &RegistrationToken) -> Result<()> {
-    guard(txn, &key(token))?;
+/// One token, by which this batch decides something.
+pub fn get_guarded(txn: &mut Txn<'_>, token: &str) -> Result<Option<RegistrationToken>> {
+    let value = txn.get_guarded(&key(token))?;
+    value
+        .map(|value| decode(REGISTRATION_TOKEN, &value))
+        .transpose()
+}
+
+/// Makes or replaces a token that was read guarded in the same batch.
+pub fn put(txn: &mut Txn<'_>, token: &str, row: &RegistrationToken) {
     txn.put(key(token), encode(row));
-    Ok(())
 }
 
 /// Removes a token.
-pub fn delete(txn: &mut Txn<'_>, token: &str) -> Result<()> {
-    guard(txn, &key(token))?;
+pub fn delete(txn: &mut Txn<'_>, token: &str) {
     txn.delete(key(token));
-    Ok(())
 }
 
 /// The hash of the token with which the first administrator registers, until somebody did.
@@ -78,35 +81,56 @@ pub fn first_administrator(view: &dyn View) -> Result<Option<TokenHash>> {
         .transpose()
 }
 
-/// Sets that hash.
-pub fn put_first_administrator(txn: &mut Txn<'_>, hash: &TokenHash) -> Result<()> {
-    guard(txn, &FIRST_ADMINISTRATOR.key())?;
-    txn.put(FIRST_ADMINISTRATOR.key(), encode(hash));
-    Ok(())
+/// The same hash, by which this batch decides something.
+pub fn first_administrator_guarded(txn: &mut Txn<'_>) -> Result<Option<TokenHash>> {
+    let value = txn.get_guarded(&FIRST_ADMINISTRATOR.key())?;
+    value
+        .map(|value| decode(FIRST_ADMINISTRATOR, &value))
+        .transpose()
 }
 
-/// Uses it up: of several batches that do, one is applied as it was built.
-pub fn delete_first_administrator(txn: &mut Txn<'_>) -> Result<()> {
-    guard(txn, &FIRST_ADMINISTRATOR.key())?;
+/// Sets that hash.
+pub fn put_first_administrator(txn: &mut Txn<'_>, hash: &TokenHash) {
+    txn.put(FIRST_ADMINISTRATOR.key(), encode(hash));
+}
+
+/// Uses it up.
+pub fn delete_first_administrator(txn: &mut Txn<'_>) {
     txn.delete(FIRST_ADMINISTRATOR.key());
-    Ok(())
 }
 
 fn key(token: &str) -> Key {
     REGISTRATION_TOKEN.key().raw(token.as_bytes())
 }
 
-fn guard(txn: &mut Txn<'_>, key: &Key) -> Result<()> {
-    if !txn.has_written(key) {
-        let stored = txn.get(key)?;
-        txn.expect_unchanged(key.clone(), stored);
-    }
-    Ok(())
-}
-
 #[cfg(test)]
 mod tests {
     use super::RegistrationToken;
+    use crate::{Error, Store, registration_token};
+
+    fn count_one_use(store: &Store, mut between: impl FnMut()) -> u64 {
+        let mut runs = 0;
+        let commit = store.write::<_, Error>(|txn| {
+            runs += 1;
+            let mut row = registration_token::get_guarded(txn, "token")?.unwrap_or_default();
+            if runs == 1 {
+                between();
+            }
+            row.completed += 1;
+            registration_token::put(txn, "token", &row);
+            Ok(row.completed)
+        });
+        *commit.unwrap().value()
+    }
+
+    #[tokio::test]
+    async fn a_use_between_look_and_write_is_counted() {
+        let (_dir, store) = crate::store_for_tests();
+        let completed = count_one_use(&store, || {
+            count_one_use(&store, || {});
+        });
+        assert_eq!(completed, 2);
+    }
 
     #[test]
     fn a_token_ends_by_use_and_by_time() {

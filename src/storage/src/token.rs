@@ -113,6 +113,12 @@ pub fn get(view: &dyn View, hash: &TokenHash) -> Result<Option<Token>> {
     value.map(|value| decode(TOKEN, &value)).transpose()
 }
 
+/// Whose token has this hash, by which this batch decides something.
+pub fn get_guarded(txn: &mut Txn<'_>, hash: &TokenHash) -> Result<Option<Token>> {
+    let value = txn.get_guarded(&TOKEN.key().raw(&hash.0))?;
+    value.map(|value| decode(TOKEN, &value)).transpose()
+}
+
 /// Writes a token. Its hash also belongs into the row of its device, or it does not end with it.
 pub fn put(txn: &mut Txn<'_>, hash: &TokenHash, token: &Token) {
     txn.put(TOKEN.key().raw(&hash.0), encode(token));
@@ -161,11 +167,13 @@ pub fn put_login(
     Ok(())
 }
 
-/// Uses a login token up: of several batches that do, one is applied as it was built.
-pub fn delete_login(txn: &mut Txn<'_>, hash: &TokenHash) -> Result<()> {
-    let key = LOGIN_TOKEN.key().raw(&hash.0);
-    let stored = txn.get(&key)?;
-    txn.expect_unchanged(key.clone(), stored);
-    txn.delete(key);
-    Ok(())
+/// A login token, by which this batch decides something.
+pub fn get_login_guarded(txn: &mut Txn<'_>, hash: &TokenHash) -> Result<Option<LoginToken>> {
+    let value = txn.get_guarded(&LOGIN_TOKEN.key().raw(&hash.0))?;
+    value.map(|value| decode(LOGIN_TOKEN, &value)).transpose()
+}
+
+/// Uses a login token up.
+pub fn delete_login(txn: &mut Txn<'_>, hash: &TokenHash) {
+    txn.delete(LOGIN_TOKEN.key().raw(&hash.0));
 }

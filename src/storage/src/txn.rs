@@ -94,10 +94,16 @@ impl<'a> Txn<'a> {
         self.guards.push((key, value));
     }
 
-    /// Whether this batch has written or removed the row.
-    pub fn has_written(&self, key: &Key) -> bool {
-        let (family, bytes) = key.clone().into_parts();
-        self.writes.contains_key(&(family, bytes))
+    /// The value of a key by which this batch decides something: the batch fails, and is built again,
+    /// if it has another one when it is applied. To look first and to guard later would miss what
+    /// happens in between.
+    pub fn get_guarded(&mut self, key: &Key) -> Result<Option<Vec<u8>>> {
+        if let Some(value) = self.own(key.table.family, key.as_bytes()) {
+            return Ok(value);
+        }
+        let value = self.engine.get(key)?;
+        self.guards.push((key.clone(), value.clone()));
+        Ok(value)
     }
 
     /// Records what changed, for the log.

@@ -36,16 +36,15 @@ pub fn ensure(txn: &mut Txn<'_>, user_id: &UserId) -> Result<UserNumber> {
     if let Some(number) = number(txn, user_id)? {
         return Ok(number);
     }
+    // Whoever gives a number moves the counter, so what is not there after the counter was read is
+    // not there when the batch is applied either.
     let counter = NEXT_USER_NUMBER.key();
-    let stored = txn.get(&counter)?;
-    let next = match &stored {
-        Some(value) => read_number(value)?.0,
+    let next = match txn.get_guarded(&counter)? {
+        Some(value) => read_number(&value)?.0,
         None => 1,
     };
-    // Whoever gives a number moves the counter, so guarding the counter guards the user id as well.
-    // A batch that has moved it before is guarded already.
-    if !txn.has_written(&counter) {
-        txn.expect_unchanged(counter.clone(), stored);
+    if let Some(number) = number(txn, user_id)? {
+        return Ok(number);
     }
     txn.put(counter, (next + 1).to_be_bytes());
     txn.put(
@@ -104,29 +103,15 @@ pub fn account(view: &dyn View, user: UserNumber) -> Result<Option<Account>> {
     value.map(|value| decode(ACCOUNT, &value)).transpose()
 }
 
-/// Makes an account. The batch is built again if somebody else makes it first; so look whether it
-/// is there in the same batch.
-pub fn create_account(txn: &mut Txn<'_>, user: UserNumber, account: &Account) {
-    let key = ACCOUNT.key().u64(user.0);
-    txn.expect_absent(key.clone());
-    txn.put(key, encode(account));
+/// The account of a local user, by which this batch decides something.
+pub fn account_guarded(txn: &mut Txn<'_>, user: UserNumber) -> Result<Option<Account>> {
+    let value = txn.get_guarded(&ACCOUNT.key().u64(user.0))?;
+    value.map(|value| decode(ACCOUNT, &value)).transpose()
 }
 
-/// Replaces an account that was read in the same batch.
-pub fn put_account(txn: &mut Txn<'_>, user: UserNumber, account: &Account) -> Result<()> {
-    guard_account(txn, user)?;
+/// Makes or replaces an account that was read guarded in the same batch.
+pub fn put_account(txn: &mut Txn<'_>, user: UserNumber, account: &Account) {
     txn.put(ACCOUNT.key().u64(user.0), encode(account));
-    Ok(())
-}
-
-/// The batch is built again if the account changes before it is applied.
-pub fn guard_account(txn: &mut Txn<'_>, user: UserNumber) -> Result<()> {
-    let key = ACCOUNT.key().u64(user.0);
-    if !txn.has_written(&key) {
-        let stored = txn.get(&key)?;
-        txn.expect_unchanged(key, stored);
-    }
-    Ok(())
 }
 
 /// At most `limit` local users with a number above `after`.
@@ -212,6 +197,22 @@ mod tests {
                 None
             );
         });
+    }
+
+    #[tokio::test]
+    async fn a_number_given_between_look_and_write_is_kept() {
+        let (_dir, store) = crate::store_for_tests();
+        let alice = user_id!("@alice:example.org");
+        let mut first = None;
+        let ours = store.write::<_, Error>(|txn| {
+            let ours = user::ensure(txn, alice)?;
+            if first.is_none() {
+                let theirs = store.write::<_, Error>(|txn| user::ensure(txn, alice))?;
+                first = Some(*theirs.value());
+            }
+            Ok(ours)
+        });
+        assert_eq!(Some(ours.unwrap().durable().await), first);
     }
 
     #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

@@ -23,7 +23,7 @@ impl House {
         let store = Store::open(&options).unwrap();
         let commit = store.write::<_, storage::Error>(|txn| {
             let alice = storage::user::ensure(txn, user_id!("@alice:example.org"))?;
-            storage::user::create_account(txn, alice, &Account::default());
+            storage::user::put_account(txn, alice, &Account::default());
             Ok(alice)
         });
         let alice = commit.unwrap().durable().await;

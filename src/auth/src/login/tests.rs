@@ -13,7 +13,8 @@ async fn change_account(house: &House, session: &Session, change: impl Fn(&mut A
         let user = storage::user::ensure(txn, &session.user_id)?;
         let mut account = storage::user::account(txn, user)?.unwrap();
         change(&mut account);
-        storage::user::put_account(txn, user, &account)
+        storage::user::put_account(txn, user, &account);
+        Ok(())
     });
     commit.unwrap().durable().await;
 }

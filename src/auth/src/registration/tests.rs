@@ -1,6 +1,7 @@
 //! Who may register, and that the right to it is used up once.
 
 use config::RegistrationMode::{Closed, Open, Token};
+use ruma_common::UserId;
 use serde_json::{Value, json};
 use storage::registration_token::{self, RegistrationToken};
 
@@ -23,9 +24,10 @@ async fn add_token(house: &House, token: &str, uses_allowed: Option<u64>, expire
         completed: 0,
         expires_ts: expires,
     };
-    let commit = house
-        .store
-        .write::<_, storage::Error>(|txn| registration_token::put(txn, token, &row));
+    let commit = house.store.write::<_, storage::Error>(|txn| {
+        registration_token::put(txn, token, &row);
+        Ok(())
+    });
     commit.unwrap().durable().await;
 }
 
@@ -258,6 +260,15 @@ async fn of_100_registrations_at_once_one_becomes_administrator() {
 async fn of_100_registrations_at_once_a_token_for_7_lets_7_in() {
     let house = House::new(Token);
     add_token(&house, "seven", Some(7), None).await;
+    // Users of whom this server has heard before they register.
+    let commit = house.store.write::<_, storage::Error>(|txn| {
+        for n in 0..100 {
+            let user_id = UserId::parse(format!("@u{n}:example.org")).unwrap();
+            storage::user::ensure(txn, &user_id)?;
+        }
+        Ok(())
+    });
+    commit.unwrap().durable().await;
     let won = race(&house.auth, |n| format!("u{n}"), &with_token("seven")).await;
     assert_eq!(won, 7);
 }
