@@ -26,7 +26,11 @@ impl Viewer<'_> {
     }
 
     /// As [`Self::client_event`], for an event whose meta row is known.
-    pub(crate) fn client_event_of(
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub fn client_event_of(
         &mut self,
         event: EventNumber,
         meta: &EventMeta,
@@ -37,7 +41,7 @@ impl Viewer<'_> {
         let transaction_id = self.transaction_id(event, meta)?;
         let unsigned = Unsigned {
             age: age(&pdu, self.now),
-            membership: self.membership_at(event, meta)?,
+            membership: self.membership_at(event, meta)?.map(Cow::Borrowed),
             prev_content: replaced.as_ref().map(Pdu::content),
             prev_sender: replaced.as_ref().map(|pdu| &**pdu.sender()),
             redacted_because: self.redacted_because(meta, form)?,
@@ -51,11 +55,15 @@ impl Viewer<'_> {
     /// of the `membership` property of the requesting user's `m.room.member` state at the point of the event, including any
     /// changes caused by the event. If the user had yet to join the room at the time of the event [...], this property is
     /// given the value of `leave`."
-    fn membership_at(
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub fn membership_at(
         &mut self,
         event: EventNumber,
         meta: &EventMeta,
-    ) -> Result<Option<Cow<'static, str>>> {
+    ) -> Result<Option<&'static str>> {
         let Some(before) = meta.state_before else {
             return Ok(None);
         };
@@ -65,7 +73,7 @@ impl Viewer<'_> {
             self.sight(before)?.membership
         };
         let text = membership.map_or("leave", |membership| membership.as_str());
-        Ok(Some(Cow::Borrowed(text)))
+        Ok(Some(text))
     }
 
     /// What a state event replaced.

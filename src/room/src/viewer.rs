@@ -97,6 +97,11 @@ impl<'a> Viewer<'a> {
         self.version
     }
 
+    /// The number of the reader's own `(m.room.member, user)`, if the room ever had one.
+    pub fn member_key(&self) -> Option<StateKeyNumber> {
+        self.member_key
+    }
+
     /// The meta row of an event that this room refers to by number.
     pub(crate) fn meta(&self, event: EventNumber) -> Result<EventMeta> {
         events::meta(self.view, self.room, event)?.ok_or_else(|| missing(event))
@@ -113,7 +118,11 @@ impl<'a> Viewer<'a> {
     }
 
     /// An event whose meta row is known.
-    pub(crate) fn pdu(&self, event: EventNumber, meta: &EventMeta) -> Result<Pdu> {
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub fn pdu(&self, event: EventNumber, meta: &EventMeta) -> Result<Pdu> {
         let key = CacheKey {
             room: self.room,
             event,
@@ -178,7 +187,11 @@ impl<'a> Viewer<'a> {
     }
 
     /// The membership that a member event sets.
-    pub(crate) fn membership_of(&mut self, event: EventNumber) -> Result<Option<Membership>> {
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub fn membership_of(&mut self, event: EventNumber) -> Result<Option<Membership>> {
         if let Some(membership) = self.memberships.get(&event) {
             return Ok(*membership);
         }
@@ -188,7 +201,11 @@ impl<'a> Viewer<'a> {
     }
 
     /// Whether the reader ignores a user.
-    pub(crate) fn ignores(&mut self, sender: &OwnedUserId) -> Result<bool> {
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub fn ignores(&mut self, sender: &OwnedUserId) -> Result<bool> {
         if self.ignored.is_none() {
             self.ignored = Some(ignored_users(self.view, self.actor)?);
         }

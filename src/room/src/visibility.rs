@@ -77,7 +77,11 @@ impl Viewer<'_> {
     }
 
     /// As [`Self::may_see`], for an event whose meta row is known.
-    pub(crate) fn may_see_meta(&mut self, event: EventNumber, meta: &EventMeta) -> Result<bool> {
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub fn may_see_meta(&mut self, event: EventNumber, meta: &EventMeta) -> Result<bool> {
         // "Unknown state: deny." Outliers, rejected and soft-failed events are never shown by themselves.
         let Some((before, after)) = meta.state_before.zip(meta.state_after) else {
             return Ok(false);

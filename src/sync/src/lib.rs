@@ -1,1 +1,20 @@
-//! placeholder
+//! Floor 4: what a client sees in sync.
+//!
+//! [`Syncer`] is the handle. A [`notifier`] knows in memory whom a commit concerns; the streams answer
+//! what of one kind is new for a user between two places, from one published snapshot; [`v3`] assembles
+//! them.
+
+mod filter;
+mod lazy;
+mod notifier;
+mod reader;
+mod rendered;
+mod response;
+mod stream;
+mod syncer;
+mod token;
+mod v3;
+
+pub use filter::{EventFields, Filter, Members};
+pub use syncer::{SyncError, SyncRequest, Syncer};
+pub use token::{InvalidToken, LogVector, SyncToken};

@@ -34,7 +34,7 @@ impl PageToken {
     }
 
     /// The token in front of a place in the graph.
-    pub(crate) fn before(place: TopologicalPosition) -> Self {
+    pub fn before(place: TopologicalPosition) -> Self {
         Self::Topological(TopologicalPosition {
             at: TimelinePosition(place.at.0.saturating_sub(1)),
             ..place

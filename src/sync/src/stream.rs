@@ -1,0 +1,6 @@
+//! What of each kind is new for a user between two places, one file for each kind.
+
+pub(crate) mod account_data;
+pub(crate) mod membership;
+pub(crate) mod state;
+pub(crate) mod timeline;

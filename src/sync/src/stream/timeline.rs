@@ -1,0 +1,207 @@
+//! The timeline of one room: which events, in which order, and where more of them are.
+//!
+//! "Events are ordered in this API according to the arrival time of the event on the homeserver." Only
+//! the first timeline of a room is in the order of the graph, so that a late arrival does not stand at
+//! its end as if it were new (MSC4445).
+
+use room::PageToken;
+use storage::{
+    Order,
+    event::{self, EventMeta},
+    room::{EventNumber, TimelinePosition},
+    timeline::{self, TopologicalPosition},
+};
+
+use crate::reader::{Result, RoomReader};
+
+/// Rows that are looked at for one timeline, most of which its reader may not see or does not want,
+/// before it ends with what was found: the client asks `/messages` for more.
+const MAX_ROWS: usize = 5_000;
+
+/// An event of a timeline.
+#[derive(Clone, Debug)]
+pub(crate) struct Shown {
+    pub(crate) at: TimelinePosition,
+    pub(crate) event: EventNumber,
+    pub(crate) meta: EventMeta,
+}
+
+/// The events of a timeline, oldest first.
+#[derive(Debug)]
+pub(crate) struct Timeline {
+    pub(crate) events: Vec<Shown>,
+    /// "True if the number of events returned was limited by the `limit` on the filter."
+    pub(crate) limited: bool,
+    /// What is earlier than the timeline.
+    pub(crate) prev_batch: Option<PageToken>,
+}
+
+impl Timeline {
+    /// A timeline that is not wanted, or that has nothing.
+    pub(crate) fn nothing() -> Self {
+        Self {
+            events: Vec::new(),
+            limited: false,
+            prev_batch: None,
+        }
+    }
+}
+
+/// Which part of a room's timeline.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Window {
+    /// What arrived behind `after` and up to `to`, in the order of arrival.
+    Arrived {
+        after: TimelinePosition,
+        to: TimelinePosition,
+    },
+    /// The newest events of the graph.
+    Newest,
+}
+
+/// The newest `limit` events of a window that the reader may see and wants.
+pub(crate) fn read(room: &mut RoomReader<'_>, window: Window, limit: usize) -> Result<Timeline> {
+    let mut rows = Rows::new(window);
+    let mut events: Vec<Shown> = Vec::new();
+    let mut end = End::OfWindow;
+    'pages: while let Some(page) = rows.next_page(room, limit)? {
+        let numbers: Vec<_> = page.iter().map(|(_, event)| *event).collect();
+        let metas = event::metas(room.request.view, room.number, &numbers)?;
+        for ((at, event), meta) in page.into_iter().zip(metas) {
+            // A row whose event is gone is skipped: it must not block the room.
+            let Some(meta) = meta else { continue };
+            let shown = Shown { at, event, meta };
+            if !wanted(room, &shown)? {
+                continue;
+            }
+            if events.len() == limit {
+                end = End::Limit;
+                break 'pages;
+            }
+            events.push(shown);
+        }
+        if rows.read >= MAX_ROWS {
+            end = End::Budget;
+            break;
+        }
+    }
+    events.reverse();
+    let prev_batch = match (&end, events.first()) {
+        // What lies between this row and the first event was looked at and is not shown.
+        (End::Budget, _) => rows.place(),
+        (_, Some(first)) => rows.before(first),
+        (_, None) => rows.end(room),
+    };
+    Ok(Timeline {
+        events,
+        limited: end != End::OfWindow,
+        prev_batch: Some(prev_batch),
+    })
+}
+
+/// Why a timeline goes back no further.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum End {
+    OfWindow,
+    Limit,
+    Budget,
+}
+
+fn wanted(room: &mut RoomReader<'_>, shown: &Shown) -> Result<bool> {
+    let filter = &room.request.filter.timeline;
+    Ok(room.passes(filter, shown.event, &shown.meta)? && room.may_see(shown.event, &shown.meta)?)
+}
+
+/// The rows of a window, the newest first, page by page.
+struct Rows {
+    window: Window,
+    /// The last row that was read; the window's end before the first.
+    at: TopologicalPosition,
+    read: usize,
+}
+
+impl Rows {
+    fn new(window: Window) -> Self {
+        let at = match window {
+            Window::Arrived { to, .. } => TimelinePosition(to.0.saturating_add(1)),
+            Window::Newest => TimelinePosition(i64::MAX),
+        };
+        Self {
+            window,
+            at: TopologicalPosition {
+                depth: u64::MAX,
+                at,
+            },
+            read: 0,
+        }
+    }
+
+    fn next_page(
+        &mut self,
+        room: &RoomReader<'_>,
+        limit: usize,
+    ) -> Result<Option<Vec<(TimelinePosition, EventNumber)>>> {
+        // One more than the limit shows whether there are more; later pages grow.
+        let size = limit.saturating_add(1).max(self.read).clamp(2, 1_000);
+        let view = room.request.view;
+        let page: Vec<_> = match self.window {
+            Window::Arrived { after, .. } => {
+                let from = TimelinePosition(self.at.at.0.saturating_sub(1));
+                if from <= after {
+                    return Ok(None);
+                }
+                timeline::back_from(view, room.number, from, size)?
+                    .into_iter()
+                    .take_while(|entry| entry.at > after)
+                    .map(|entry| (entry.at, entry.event))
+                    .collect()
+            }
+            Window::Newest => {
+                let rows = timeline::topological(view, room.number, self.at, Order::Reverse, size)?;
+                if let Some((last, _)) = rows.last() {
+                    self.at.depth = last.depth;
+                }
+                rows.into_iter()
+                    .map(|(place, event)| (place.at, event))
+                    .collect()
+            }
+        };
+        let Some((last, _)) = page.last() else {
+            return Ok(None);
+        };
+        self.at.at = *last;
+        self.read += page.len();
+        Ok(Some(page))
+    }
+
+    /// The token for what is earlier than an event.
+    fn before(&self, shown: &Shown) -> PageToken {
+        match self.window {
+            Window::Arrived { .. } => {
+                PageToken::Arrival(TimelinePosition(shown.at.0.saturating_sub(1)))
+            }
+            Window::Newest => PageToken::before(TopologicalPosition {
+                depth: shown.meta.depth,
+                at: shown.at,
+            }),
+        }
+    }
+
+    /// The token for everything up to the window's end.
+    fn end(&self, room: &RoomReader<'_>) -> PageToken {
+        PageToken::Arrival(match self.window {
+            Window::Arrived { to, .. } => to,
+            Window::Newest => room.head().last_timeline(),
+        })
+    }
+
+    /// The token for what is earlier than the last row that was read.
+    fn place(&self) -> PageToken {
+        match self.window {
+            Window::Arrived { .. } => {
+                PageToken::Arrival(TimelinePosition(self.at.at.0.saturating_sub(1)))
+            }
+            Window::Newest => PageToken::before(self.at),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! Lazy-loaded members.
+
+use serde_json::{Value, json};
+
+use crate::server::{Server, state, timeline};
+
+fn lazy(redundant: bool, limit: u64) -> Value {
+    json!({ "room": {
+        "timeline": { "limit": limit },
+        "state": { "lazy_load_members": true, "include_redundant_members": redundant },
+    } })
+}
+
+fn members(room: &Value) -> Vec<String> {
+    let mut members = state(room);
+    members.retain(|event| event.contains('@'));
+    members
+}
+
+#[tokio::test]
+async fn only_senders_and_only_once() {
+    let server = Server::new();
+    let alice = server.user("alice").await;
+    let room = server.public_room(&alice).await;
+    let mut others = Vec::new();
+    for name in ["bob", "carol", "dave", "erin", "frank", "grace", "heidi"] {
+        let user = server.user(name).await;
+        server.join(&user, &room).await;
+        others.push(user);
+    }
+    server.say(&others[6], &room, "last").await;
+    let mut client = server.client(&alice).with_filter(lazy(false, 1));
+    let mut redundant = server.client(&alice).with_filter(lazy(true, 1));
+    redundant.actor.device_id = Some("OTHER".into());
+    let answer = client.sync().await;
+    let joined = &answer["rooms"]["join"][room.as_str()];
+    assert_eq!(timeline(joined), ["last"]);
+    let heroes = joined["summary"]["m.heroes"].as_array().unwrap();
+    assert_eq!(heroes.len(), 5);
+    let shown = members(joined);
+    assert!(shown.contains(&"join @alice".to_owned()) && shown.contains(&"join @heidi".to_owned()));
+    assert!(shown.len() <= 7, "{shown:?}");
+    redundant.sync().await;
+
+    // The heroes are known, grace may not be; the answer is the same when it is asked for again.
+    for (sender, body) in [(5, "a"), (6, "b")] {
+        server.say(&others[sender], &room, body).await;
+        let first = client.ask(client.request()).await.unwrap();
+        let second = client.sync().await;
+        assert_eq!(first, second);
+        assert!(members(&second["rooms"]["join"][room.as_str()]).len() <= 1);
+        let answer = redundant.sync().await;
+        assert_eq!(members(&answer["rooms"]["join"][room.as_str()]).len(), 1);
+    }
+    server.say(&others[5], &room, "c").await;
+    let answer = client.sync().await;
+    let joined = &answer["rooms"]["join"][room.as_str()];
+    assert_eq!(members(joined), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn members_who_changed_in_a_gap_are_told() {
+    let server = Server::new();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = server.public_room(&alice).await;
+    let mut client = server.client(&alice).with_filter(lazy(false, 1));
+    client.sync().await;
+    server.join(&bob, &room).await;
+    server.say(&alice, &room, "one").await;
+    server.say(&alice, &room, "two").await;
+    let answer = client.sync().await;
+    let joined = &answer["rooms"]["join"][room.as_str()];
+    assert_eq!(timeline(joined), ["two"]);
+    assert_eq!(members(joined), ["join @bob"]);
+    assert_eq!(joined["summary"]["m.joined_member_count"], 2);
+}
+
+#[tokio::test]
+async fn state_after_names_all_senders() {
+    let server = Server::new();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = server.public_room(&alice).await;
+    server.join(&bob, &room).await;
+    let mut client = server.client(&alice).with_filter(lazy(false, 20));
+    client.use_state_after = true;
+    let answer = client.sync().await;
+    let joined = &answer["rooms"]["join"][room.as_str()];
+    let after = crate::server::short(&joined["state_after"]["events"]);
+    assert!(after.contains(&"join @alice".to_owned()) && after.contains(&"join @bob".to_owned()));
+    assert!(joined["state"].is_null());
+}

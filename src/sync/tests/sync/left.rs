@@ -1,0 +1,145 @@
+//! Rooms that the user is not in any more.
+
+use serde_json::json;
+
+use crate::server::{Server, state, timeline};
+
+#[tokio::test]
+async fn a_leave_is_told_and_nothing_behind_it() {
+    let server = Server::new();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    for visibility in ["world_readable", "shared", "invited", "joined"] {
+        let room = server.room_with_history(&alice, visibility).await;
+        server.join(&bob, &room).await;
+        let mut client = server.client(&bob);
+        client.sync().await;
+        server.say(&alice, &room, "before").await;
+        server.leave(&bob, &room).await;
+        server.say(&alice, &room, "after").await;
+        server.topic(&alice, &room, "after").await;
+        let again = client.clone();
+        let answer = client.sync().await;
+        let left = &answer["rooms"]["leave"][room.as_str()];
+        assert_eq!(timeline(left), ["before", "leave @bob"], "{visibility}");
+        assert_eq!(state(left), Vec::<String>::new());
+        assert!(answer["rooms"]["join"][room.as_str()].is_null());
+        server.say(&alice, &room, "long after").await;
+        let answer = client.sync().await;
+        assert!(answer["rooms"]["leave"][room.as_str()].is_null());
+        // The same `since` says the same.
+        let answer = again.ask(again.request()).await.unwrap();
+        let left = &answer["rooms"]["leave"][room.as_str()];
+        assert_eq!(timeline(left), ["before", "leave @bob"]);
+    }
+}
+
+#[tokio::test]
+async fn left_rooms_of_an_initial_sync() {
+    let server = Server::new();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = server.public_room(&alice).await;
+    server.join(&bob, &room).await;
+    server.topic(&alice, &room, "before").await;
+    server.leave(&bob, &room).await;
+    server.topic(&alice, &room, "after").await;
+    let mut plain = server.client(&bob);
+    assert_eq!(plain.sync().await["rooms"]["leave"], json!({}));
+    let filter = json!({ "room": { "include_leave": true, "timeline": { "limit": 0 } } });
+    let answer = server.client(&bob).with_filter(filter).sync().await;
+    let left = &answer["rooms"]["leave"][room.as_str()];
+    assert_eq!(timeline(left), Vec::<String>::new());
+    assert!(state(left).contains(&"leave @bob".to_owned()));
+    assert!(state(left).contains(&"before".to_owned()));
+    let filter = json!({ "room": { "include_leave": true } });
+    let mut client = server.client(&bob).with_filter(filter);
+    let answer = client.sync().await;
+    let left = &answer["rooms"]["leave"][room.as_str()];
+    assert_eq!(timeline(left).last().unwrap(), "leave @bob");
+    // Older leaves are not told again.
+    assert_eq!(client.sync().await["rooms"]["leave"], json!({}));
+    server.rooms.forget(&bob, &room).await.unwrap();
+    client.since = None;
+    assert_eq!(client.sync().await["rooms"]["leave"], json!({}));
+}
+
+#[tokio::test]
+async fn a_rejected_invite_and_a_forgotten_room() {
+    let server = Server::new();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = server.room_with_history(&alice, "joined").await;
+    let mut client = server.client(&bob);
+    client.sync().await;
+    let invited = server.rooms.invite(&alice, &room, &bob.user_id, None);
+    invited.await.unwrap();
+    let mut asleep = client.clone();
+    client.sync().await;
+    server.leave(&bob, &room).await;
+    server.rooms.forget(&bob, &room).await.unwrap();
+    for client in [&mut client, &mut asleep] {
+        let answer = client.sync().await;
+        let left = &answer["rooms"]["leave"][room.as_str()];
+        assert_eq!(timeline(left), ["leave @bob"]);
+        assert_eq!(state(left), Vec::<String>::new());
+        assert_eq!(answer["rooms"]["invite"], json!({}));
+    }
+    // Joined after all, between two syncs: it is a joined room and nothing else.
+    server.join(&bob, &room).await;
+    let answer = client.sync().await;
+    assert_eq!(answer["rooms"]["leave"], json!({}));
+    assert!(answer["rooms"]["join"][room.as_str()].is_object());
+}
+
+#[tokio::test]
+async fn a_kick_and_a_ban() {
+    let server = Server::new();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = server.public_room(&alice).await;
+    server.join(&bob, &room).await;
+    let mut client = server.client(&bob);
+    client.sync().await;
+    let kicked = server.rooms.kick(&alice, &room, &bob.user_id, None);
+    kicked.await.unwrap();
+    let mut asleep = client.clone();
+    let answer = client.sync().await;
+    assert_eq!(
+        timeline(&answer["rooms"]["leave"][room.as_str()]),
+        ["leave @bob"]
+    );
+    server.say(&alice, &room, "between").await;
+    let banned = server.rooms.ban(&alice, &room, &bob.user_id, None);
+    banned.await.unwrap();
+    server.say(&alice, &room, "after").await;
+    let answer = client.sync().await;
+    assert_eq!(
+        timeline(&answer["rooms"]["leave"][room.as_str()]),
+        ["ban @bob"]
+    );
+    let answer = asleep.sync().await;
+    let left = &answer["rooms"]["leave"][room.as_str()];
+    assert_eq!(timeline(left), ["leave @bob", "ban @bob"]);
+}
+
+#[tokio::test]
+async fn leave_and_come_back_between_two_syncs() {
+    let server = Server::new();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = server.room_with_history(&alice, "joined").await;
+    server.join(&bob, &room).await;
+    let mut client = server.client(&bob);
+    client.sync().await;
+    server.leave(&bob, &room).await;
+    server.say(&alice, &room, "in between").await;
+    server.topic(&alice, &room, "in between").await;
+    server.join(&bob, &room).await;
+    server.say(&alice, &room, "back").await;
+    let answer = client.sync().await;
+    assert_eq!(answer["rooms"]["leave"], json!({}));
+    let joined = &answer["rooms"]["join"][room.as_str()];
+    let shown = timeline(joined);
+    assert_eq!(
+        shown[shown.len() - 3..],
+        ["leave @bob", "join @bob", "back"]
+    );
+    assert_eq!(joined["timeline"]["limited"], true);
+    assert!(state(joined).iter().all(|event| event != "m.room.create") || shown.len() == 10);
+}

@@ -1,0 +1,14 @@
+//! What users see in sync while they do things in rooms: real rooms on a store of their own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, also in its helper functions"
+)]
+
+mod joined;
+mod lazy;
+mod left;
+mod poll;
+mod property;
+mod server;

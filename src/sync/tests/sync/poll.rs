@@ -1,0 +1,167 @@
+//! Long polls.
+
+use std::time::Duration;
+
+use hearth_sync::{SyncError, SyncToken};
+use serde_json::json;
+use tokio::time::{Instant, timeout};
+
+use crate::server::{Server, timeline};
+
+const SOON: Duration = Duration::from_millis(300);
+
+#[tokio::test]
+async fn a_poll_wakes_for_its_user_only() {
+    let server = Server::new();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = server.public_room(&alice).await;
+    let elsewhere = server.public_room(&bob).await;
+    let mut client = server.client(&alice);
+    client.sync().await;
+    let mut waiting = client.clone();
+    let mut poll = tokio::spawn(async move { waiting.poll().await });
+    server.say(&bob, &elsewhere, "not for alice").await;
+    assert!(timeout(SOON, &mut poll).await.is_err());
+    server.say(&alice, &room, "hi").await;
+    let answer = timeout(SOON, poll).await.unwrap().unwrap();
+    assert_eq!(timeline(&answer["rooms"]["join"][room.as_str()]), ["hi"]);
+    assert_eq!(client.sync().await, answer);
+}
+
+#[tokio::test]
+async fn what_the_filter_hides_does_not_end_a_poll() {
+    let server = Server::new();
+    let alice = server.user("alice").await;
+    let room = server.public_room(&alice).await;
+    let filter = json!({ "room": {
+        "timeline": { "not_types": ["m.room.message"] },
+        "state": { "types": [] },
+    } });
+    let mut client = server.client(&alice).with_filter(filter);
+    client.sync().await;
+    let mut poll = tokio::spawn(async move { client.poll().await });
+    server.say(&alice, &room, "hidden").await;
+    assert!(timeout(SOON, &mut poll).await.is_err());
+    server.topic(&alice, &room, "shown").await;
+    let answer = timeout(SOON, poll).await.unwrap().unwrap();
+    assert_eq!(timeline(&answer["rooms"]["join"][room.as_str()]), ["shown"]);
+}
+
+#[tokio::test]
+async fn a_poll_ends_with_its_time_and_loses_nothing() {
+    let server = Server::new();
+    let alice = server.user("alice").await;
+    let room = server.public_room(&alice).await;
+    let mut client = server.client(&alice);
+    client.sync().await;
+    let mut request = client.request();
+    request.timeout = Duration::from_millis(50);
+    let began = Instant::now();
+    let answer = client.ask(request).await.unwrap();
+    assert!(began.elapsed() >= Duration::from_millis(50));
+    assert_eq!(answer["rooms"]["join"], json!({}));
+    server.say(&alice, &room, "hi").await;
+    client.move_on(&answer);
+    let answer = client.sync().await;
+    assert_eq!(timeline(&answer["rooms"]["join"][room.as_str()]), ["hi"]);
+}
+
+#[tokio::test]
+async fn invites_joins_and_account_data_wake() {
+    let server = Server::new();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = server.public_room(&alice).await;
+    let mut client = server.client(&bob);
+    client.sync().await;
+    let mut waiting = client.clone();
+    let poll = tokio::spawn(async move { waiting.poll().await });
+    tokio::task::yield_now().await;
+    let invited = server.rooms.invite(&alice, &room, &bob.user_id, None);
+    invited.await.unwrap();
+    let answer = timeout(SOON, poll).await.unwrap().unwrap();
+    assert!(answer["rooms"]["invite"][room.as_str()].is_object());
+    client.move_on(&answer);
+    let mut waiting = client.clone();
+    let poll = tokio::spawn(async move { waiting.poll().await });
+    server.join(&bob, &room).await;
+    let answer = timeout(SOON, poll).await.unwrap().unwrap();
+    assert!(answer["rooms"]["join"][room.as_str()].is_object());
+    // And what others say there wakes from now on.
+    client.move_on(&answer);
+    let mut waiting = client.clone();
+    let poll = tokio::spawn(async move { waiting.poll().await });
+    server.say(&alice, &room, "welcome").await;
+    let answer = timeout(SOON, poll).await.unwrap().unwrap();
+    assert_eq!(
+        timeline(&answer["rooms"]["join"][room.as_str()]),
+        ["welcome"]
+    );
+    client.move_on(&answer);
+    let poll = tokio::spawn(async move { client.poll().await });
+    let content = crate::server::raw(&json!({}));
+    let commit = server.store().write::<_, storage::Error>(|txn| {
+        storage::account_data::put(txn, bob.user, None, "m.direct", &content)
+    });
+    commit.unwrap().durable().await;
+    let answer = timeout(SOON, poll).await.unwrap().unwrap();
+    assert_eq!(answer["account_data"]["events"][0]["type"], "m.direct");
+}
+
+#[tokio::test]
+async fn a_poll_ends_with_its_session() {
+    let server = Server::new();
+    let alice = server.user("alice").await;
+    let mut client = server.client(&alice);
+    client.sync().await;
+    let mut other = client.clone();
+    other.actor.device_id = None;
+    let mut request = client.request();
+    request.timeout = Duration::from_secs(20);
+    let poll = tokio::spawn({
+        let client = client.clone();
+        async move { client.ask(request).await }
+    });
+    let mut other = tokio::spawn(async move { other.poll().await });
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    let device_id = alice.device_id.clone().unwrap();
+    let commit = server.store().write::<_, storage::Error>(|txn| {
+        txn.change(storage::Change::Session { user: alice.user.0 });
+        storage::device::delete(txn, alice.user, &device_id)
+    });
+    commit.unwrap().durable().await;
+    let ended = timeout(SOON, poll).await.unwrap().unwrap();
+    assert!(matches!(ended, Err(SyncError::SessionEnded)));
+    assert!(timeout(SOON, &mut other).await.is_err());
+    server.syncer.close();
+    assert!(timeout(SOON, other).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_token_from_the_future_is_refused() {
+    let server = Server::new();
+    let alice = server.user("alice").await;
+    let mut client = server.client(&alice);
+    client.since = Some(SyncToken::at(storage::Position(1 << 40)));
+    let answer = client.ask(client.request()).await;
+    assert!(matches!(answer, Err(SyncError::InvalidToken)));
+}
+
+#[tokio::test]
+async fn old_tokens_go_on_after_the_memory_is_gone() {
+    let mut server = Server::new();
+    let alice = server.user("alice").await;
+    let room = server.public_room(&alice).await;
+    let quiet = server.public_room(&alice).await;
+    let mut client = server.client(&alice);
+    client.sync().await;
+    server.say(&alice, &room, "missed").await;
+    server.syncer = hearth_sync::Syncer::new(server.store(), &server.rooms);
+    tokio::spawn(server.syncer.clone().follow());
+    client.syncer = server.syncer.clone();
+    let answer = client.sync().await;
+    assert_eq!(
+        timeline(&answer["rooms"]["join"][room.as_str()]),
+        ["missed"]
+    );
+    assert!(answer["rooms"]["join"][quiet.as_str()].is_null());
+}
