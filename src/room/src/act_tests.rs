@@ -4,4 +4,5 @@
 mod create;
 mod send;
 mod server;
+mod unread;
 mod visibility;

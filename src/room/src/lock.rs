@@ -13,7 +13,7 @@ use storage::{
 };
 use tokio::sync::OwnedMutexGuard;
 
-use crate::{room_txn::RoomTxn, rooms::Rooms};
+use crate::{notification::Names, room_txn::RoomTxn, rooms::Rooms};
 
 /// Bytes of state events that one room keeps in memory; beyond, it begins again.
 const CELL_BYTES: usize = 256 * 1024;
@@ -86,6 +86,8 @@ pub(crate) struct Cells {
     bytes: usize,
     /// The parsed power levels, and the create and power levels events they were parsed from.
     pub(crate) levels: Option<(EventNumber, Option<EventNumber>, Arc<PowerLevels>)>,
+    /// The names of the local members, if a message has asked for them.
+    pub(crate) names: Option<Names>,
 }
 
 /// An event of a state.
@@ -118,6 +120,11 @@ impl Cells {
     pub(crate) fn forget(&mut self, event_type: &str, state_key: &str) {
         if let Some(cells) = self.by_type.get_mut(event_type) {
             cells.remove(state_key);
+        }
+        if event_type == "m.room.member"
+            && let Some(names) = &mut self.names
+        {
+            names.forget(state_key);
         }
     }
 

@@ -9,7 +9,6 @@ use js_int::UInt;
 use ruma_common::{MilliSecondsSinceUnixEpoch, OwnedEventId, UserId};
 use ruma_events::{TimelineEventType, room::member::MembershipState};
 use storage::{
-    event as events,
     room::EventNumber,
     transaction::{self, TransactionKey},
     unread::{self, Thread},
@@ -108,7 +107,7 @@ impl RoomTxn<'_, '_> {
         let event_id = authorized.pdu().event_id().clone();
         let sender = self.user_number(authorized.pdu().sender())?;
         let joins = authorized.pdu().membership() == Some(MembershipState::Join)
-            && authorized.pdu().state_key() == Some(authorized.pdu().sender().as_str());
+            && self.membership(authorized.pdu().sender())? != Some(MembershipState::Join);
         let extras = self.notify(authorized.pdu(), transaction)?;
         let persisted = self.persist(authorized, &extras)?;
         if let Some(at) = persisted.timeline {
@@ -116,7 +115,7 @@ impl RoomTxn<'_, '_> {
             let thread = if joins {
                 Thread::Unthreaded
             } else {
-                self.thread_at(persisted.event)?
+                persisted.thread.map_or(Thread::Main, Thread::Root)
             };
             unread::put_read_position(self.txn, self.number(), sender, thread, at)?;
         }
@@ -124,12 +123,6 @@ impl RoomTxn<'_, '_> {
             event: persisted.event,
             event_id,
         })
-    }
-
-    fn thread_at(&self, event: EventNumber) -> Result<Thread, ActError> {
-        let meta = events::meta(self.view(), self.number(), event)?;
-        let root = meta.and_then(|meta| meta.thread);
-        Ok(root.map_or(Thread::Main, Thread::Root))
     }
 }
 

@@ -8,7 +8,7 @@ use storage::{
     room::{EventNumber, StateKeyNumber, TimelinePosition},
     state::{KeyChange, StateRef},
     transaction::TransactionKey,
-    unread::{Class, Highlight},
+    unread::{Class, Counts, Highlight},
     user::UserNumber,
 };
 
@@ -29,8 +29,22 @@ pub struct Extras<'a> {
     pub transaction: Option<TransactionKey<'a>>,
     /// What the default push rules make of it.
     pub class: Option<Class>,
-    /// Whom it highlights, and what it adds to their count besides its class.
+    /// It highlights for everybody.
+    pub highlights_all: bool,
+    /// Whom else it highlights, and what it adds to their count besides its class.
     pub highlights: Vec<(UserNumber, u64)>,
+}
+
+impl Extras<'_> {
+    /// The counts of a timeline with this event.
+    fn add_to(&self, counts: Counts) -> Counts {
+        let counts = counts.with(self.class);
+        if self.highlights_all {
+            counts.with_highlight()
+        } else {
+            counts
+        }
+    }
 }
 
 /// What became of a persisted event.
@@ -42,6 +56,8 @@ pub struct Persisted {
     pub timeline: Option<TimelinePosition>,
     /// The state after it; `None` for an outlier.
     pub state_after: Option<StateRef>,
+    /// The root of the thread it belongs to, if that is not the main timeline.
+    pub thread: Option<EventNumber>,
     /// What changed in the current state of the room.
     pub current: Vec<KeyChange>,
 }
@@ -108,7 +124,7 @@ impl RoomTxn<'_, '_> {
         if let Some(relation) = &relation
             && meta.timeline.is_some()
         {
-            self.relate(relation, event, &meta, extras.class)?;
+            self.relate(relation, event, &meta, extras)?;
         }
         let current = if accepted && in_graph {
             self.extend_graph(&pdu, event, placement, state_after)?
@@ -125,6 +141,7 @@ impl RoomTxn<'_, '_> {
             event,
             timeline: meta.timeline,
             state_after,
+            thread: meta.thread,
             current,
         })
     }
@@ -236,12 +253,12 @@ impl RoomTxn<'_, '_> {
     ) {
         let live = !matches!(placement, Placement::Historical(_));
         if live && meta.thread.is_none() {
-            self.head.unread = self.head.unread.with(extras.class);
+            self.head.unread = extras.add_to(self.head.unread);
         }
         let main = if live {
             self.head.unread
         } else {
-            storage::unread::Counts::default()
+            Counts::default()
         };
         storage::timeline::put(self.txn, self.number, event, meta, main);
         if !live {

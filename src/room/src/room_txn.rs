@@ -35,7 +35,7 @@ pub struct RoomTxn<'a, 's> {
     pub(crate) effects: Effects,
     /// The head as it was when the batch began.
     pub(crate) start: RoomHead,
-    cells: RefCell<&'a mut Cells>,
+    pub(crate) cells: RefCell<&'a mut Cells>,
 }
 
 /// What a batch changes in memory once it is applied.

@@ -15,6 +15,8 @@ use storage::{
 
 use crate::{ActError, Actor, membership, redact, room_txn::RoomTxn, rooms::Rooms};
 
+mod relation;
+
 /// `PUT /rooms/{roomId}/send/{eventType}/{txnId}`
 #[derive(Clone, Debug)]
 pub struct SendMessage {
@@ -74,6 +76,7 @@ impl Rooms {
             if redaction {
                 room.check_redaction(&actor.user_id, draft.redacts.as_ref())?;
             }
+            room.check_relation(actor, &draft)?;
             Ok(room.say(&actor.user_id, &draft, key)?.event_id)
         })
         .await

@@ -10,7 +10,7 @@ use crate::{
     Error, Key, KeyReader, Order, Position, Result, Txn, View, decode, encode,
     event::split_position,
     room::{EventNumber, RoomNumber},
-    table::{MEMBER, MEMBERSHIP, SERVER, Table},
+    table::{LOCAL_MEMBER, MEMBER, MEMBERSHIP, SERVER, Table},
     user::UserNumber,
 };
 
@@ -248,6 +248,46 @@ fn update(
         None => txn.put_stamped(member_key(user, room), &record),
     }
     Ok(true)
+}
+
+fn local_key(room: RoomNumber) -> Key {
+    LOCAL_MEMBER.key().u64(room.0)
+}
+
+/// Lists a local user among those who are joined to a room, so that they are found without the others.
+pub fn put_local(txn: &mut Txn<'_>, room: RoomNumber, user: UserNumber) {
+    txn.put(local_key(room).u64(user.0), []);
+}
+
+/// Takes a local user off that list.
+pub fn delete_local(txn: &mut Txn<'_>, room: RoomNumber, user: UserNumber) {
+    txn.delete(local_key(room).u64(user.0));
+}
+
+/// At most `limit` local users who are joined to a room, behind `after` in the order of the user numbers.
+pub fn local_joined(
+    view: &dyn View,
+    room: RoomNumber,
+    after: Option<UserNumber>,
+    limit: usize,
+) -> Result<Vec<UserNumber>> {
+    let prefix = local_key(room);
+    let first = match after {
+        Some(UserNumber(u64::MAX)) => return Ok(Vec::new()),
+        Some(user) => prefix.clone().u64(user.0 + 1),
+        None => prefix.clone(),
+    };
+    let rows = view.scan(&first.until_end_of(&prefix), Order::Forward, limit)?;
+    rows.iter()
+        .map(|(key, _)| {
+            let mut reader = KeyReader::new(key);
+            reader
+                .u64()
+                .and_then(|_| reader.u64())
+                .map(UserNumber)
+                .ok_or_else(|| corrupt(LOCAL_MEMBER))
+        })
+        .collect()
 }
 
 fn count_server(

@@ -178,6 +178,10 @@ pub const MEMBERSHIP: Table = Table::new(Family::Timeline, 0x27, "membership");
 pub const READ_POSITION: Table = Table::new(Family::Timeline, 0x28, "read_position");
 /// Room number, user number, timeline position -> an event that highlights.
 pub const HIGHLIGHT: Table = Table::new(Family::Timeline, 0x29, "highlight");
+/// Room number, timeline (main or a thread's root), timeline position -> counts of a redacted event.
+pub const CORRECTION: Table = Table::new(Family::Timeline, 0x2b, "correction");
+/// Room number, user number of a joined local user -> nothing.
+pub const LOCAL_MEMBER: Table = Table::new(Family::Timeline, 0x2c, "local_member");
 /// Room number, server name -> its joined users.
 pub const SERVER: Table = Table::new(Family::Timeline, 0x2a, "server");
 /// User number, room number -> stamped current membership.

@@ -10,7 +10,7 @@ use crate::{
     Error, Key, KeyReader, Order, Result, Txn, View,
     hash::{put_varint, take_varint},
     room::{EventNumber, RoomNumber, TimelinePosition},
-    table::{HIGHLIGHT, READ_POSITION, THREAD_COUNT},
+    table::{CORRECTION, HIGHLIGHT, READ_POSITION, THREAD_COUNT},
     user::UserNumber,
 };
 
@@ -42,6 +42,9 @@ pub struct Counts {
     /// [`Class::OneToOneEncrypted`].
     #[n(3)]
     pub one_to_one_encrypted: u64,
+    /// Those among them that highlight for everybody.
+    #[n(4)]
+    pub highlight: u64,
 }
 
 impl Counts {
@@ -58,6 +61,25 @@ impl Counts {
         self
     }
 
+    /// Counts the last event as one that highlights for everybody.
+    #[must_use]
+    pub fn with_highlight(mut self) -> Self {
+        self.highlight += 1;
+        self
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            message: self.message + other.message,
+            one_to_one: self.one_to_one + other.one_to_one,
+            encrypted: self.encrypted + other.encrypted,
+            one_to_one_encrypted: self.one_to_one_encrypted + other.one_to_one_encrypted,
+            highlight: self.highlight + other.highlight,
+        }
+    }
+
     /// What came since `earlier`.
     #[must_use]
     pub fn since(self, earlier: Self) -> Self {
@@ -68,10 +90,11 @@ impl Counts {
             one_to_one_encrypted: self
                 .one_to_one_encrypted
                 .saturating_sub(earlier.one_to_one_encrypted),
+            highlight: self.highlight.saturating_sub(earlier.highlight),
         }
     }
 
-    /// All classes together.
+    /// All classes together. What highlights is counted in its class.
     pub fn total(self) -> u64 {
         self.message + self.one_to_one + self.encrypted + self.one_to_one_encrypted
     }
@@ -82,6 +105,7 @@ impl Counts {
             self.one_to_one,
             self.encrypted,
             self.one_to_one_encrypted,
+            self.highlight,
         ] {
             put_varint(row, count);
         }
@@ -93,6 +117,7 @@ impl Counts {
             one_to_one: take_varint(row)?,
             encrypted: take_varint(row)?,
             one_to_one_encrypted: take_varint(row)?,
+            highlight: take_varint(row)?,
         })
     }
 }
@@ -277,4 +302,38 @@ pub fn thread_counts(
     Ok(row
         .and_then(|(_, row)| Counts::read(&mut row.as_slice()))
         .unwrap_or_default())
+}
+
+fn correction_key(room: RoomNumber, thread: Thread) -> Key {
+    CORRECTION.key().u64(room.0).u64(thread.code())
+}
+
+/// Takes an event back from the counts of its timeline: it was redacted.
+pub fn put_correction(
+    txn: &mut Txn<'_>,
+    room: RoomNumber,
+    thread: Thread,
+    at: TimelinePosition,
+    counts: Counts,
+) {
+    let mut row = Vec::with_capacity(5);
+    counts.write(&mut row);
+    txn.put(correction_key(room, thread).i64(at.0), row);
+}
+
+/// What was taken back behind a place of a timeline, of at most `limit` events.
+pub fn corrections_after(
+    view: &dyn View,
+    room: RoomNumber,
+    thread: Thread,
+    after: TimelinePosition,
+    limit: usize,
+) -> Result<Counts> {
+    let prefix = correction_key(room, thread);
+    let first = prefix.clone().i64(after.0.saturating_add(1));
+    let rows = view.scan(&first.until_end_of(&prefix), Order::Forward, limit)?;
+    Ok(rows
+        .iter()
+        .filter_map(|(_, row)| Counts::read(&mut row.as_slice()))
+        .fold(Counts::default(), Counts::plus))
 }

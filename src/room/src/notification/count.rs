@@ -4,7 +4,7 @@ use storage::{
     Result, View, relation,
     room::{RoomHead, RoomNumber, TimelinePosition},
     timeline,
-    unread::{self, Thread},
+    unread::{self, Counts, Thread},
     user::UserNumber,
 };
 
@@ -13,6 +13,9 @@ const MAX_THREADS: usize = 1_000;
 
 /// Highlights that are counted.
 const MAX_HIGHLIGHTS: usize = 10_000;
+
+/// Redacted events that are taken back for one count.
+const MAX_REDACTED: usize = 10_000;
 
 /// `unread_notifications` of a room, all threads together.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -58,9 +61,10 @@ pub fn unread_counts(
         unthreaded,
         threads,
     };
+    let all = main(view, room, head, &read)?.plus(in_threads(view, room, head, &read)?);
     let mut counts = UnreadCounts {
-        notification_count: main(view, room, head, &read)? + in_threads(view, room, head, &read)?,
-        highlight_count: 0,
+        notification_count: all.total(),
+        highlight_count: all.highlight,
     };
     for highlight in unread::highlights_after(view, room, user, read.unthreaded, MAX_HIGHLIGHTS)? {
         if highlight.at > read.of(highlight.thread) {
@@ -71,17 +75,18 @@ pub fn unread_counts(
     Ok(counts)
 }
 
-fn main(view: &dyn View, room: RoomNumber, head: &RoomHead, read: &Read) -> Result<u64> {
+fn main(view: &dyn View, room: RoomNumber, head: &RoomHead, read: &Read) -> Result<Counts> {
     let at = read.of(Thread::Main);
     if at >= head.last_timeline() {
-        return Ok(0);
+        return Ok(Counts::default());
     }
     let before = timeline::at_or_before(view, room, at)?.map(|entry| entry.main);
-    Ok(head.unread.since(before.unwrap_or_default()).total())
+    let counts = head.unread.since(before.unwrap_or_default());
+    without_redacted(view, room, (Thread::Main, at), counts)
 }
 
-fn in_threads(view: &dyn View, room: RoomNumber, head: &RoomHead, read: &Read) -> Result<u64> {
-    let mut total = 0;
+fn in_threads(view: &dyn View, room: RoomNumber, head: &RoomHead, read: &Read) -> Result<Counts> {
+    let mut total = Counts::default();
     let end = TimelinePosition(head.next_timeline);
     for (root, latest) in relation::threads_before(view, room, end, MAX_THREADS)? {
         if latest <= read.unthreaded {
@@ -91,8 +96,23 @@ fn in_threads(view: &dyn View, room: RoomNumber, head: &RoomHead, read: &Read) -
         if at < latest {
             let now = unread::thread_counts(view, room, root, head.last_timeline())?;
             let before = unread::thread_counts(view, room, root, at)?;
-            total += now.since(before).total();
+            let thread = (Thread::Root(root), at);
+            total = total.plus(without_redacted(view, room, thread, now.since(before))?);
         }
     }
     Ok(total)
+}
+
+/// The counts of what a thread has behind a place, without what was redacted since.
+fn without_redacted(
+    view: &dyn View,
+    room: RoomNumber,
+    (thread, after): (Thread, TimelinePosition),
+    counts: Counts,
+) -> Result<Counts> {
+    if counts == Counts::default() {
+        return Ok(counts);
+    }
+    let redacted = unread::corrections_after(view, room, thread, after, MAX_REDACTED)?;
+    Ok(counts.since(redacted))
 }

@@ -77,6 +77,13 @@ impl RoomTxn<'_, '_> {
                 *count = count.saturating_sub(1);
             }
         }
+        let joined = |membership| membership == Some(Membership::Join);
+        if is_local && joined(new) && !joined(old) {
+            storage::membership::put_local(self.txn, self.number, user);
+        }
+        if is_local && joined(old) && !joined(new) {
+            storage::membership::delete_local(self.txn, self.number, user);
+        }
         if few || is_local {
             self.txn.change(Change::Membership {
                 user: user.0,

@@ -4,13 +4,16 @@ use event::{Pdu, auth::PowerLevels, redact};
 use storage::{
     Result,
     event::{EventMeta, redaction},
-    room::EventNumber,
+    room::{EventNumber, TimelinePosition},
     state::StateRef,
+    timeline,
+    unread::{self, Counts, Thread},
 };
 
 use super::relation;
 use crate::{
     authorize::Placement,
+    notification::notice,
     room_txn::{RoomTxn, corrupt},
 };
 
@@ -71,11 +74,43 @@ impl RoomTxn<'_, '_> {
         let thread = meta.thread.take();
         storage::event::put_meta(txn, room, target, &meta);
         meta.thread = thread;
+        self.uncount(&original, &meta)?;
         if let Some(relation) = relation::of(&original) {
             self.unrelate(&relation, target, &meta)?;
         }
         self.effects.pdus.insert(target, redacted);
         self.changed(target);
+        Ok(())
+    }
+
+    /// Takes a redacted event back from what counts as unread. The cumulative counts behind it stay as they are; what is
+    /// taken back is kept beside them.
+    fn uncount(&mut self, original: &Pdu, meta: &EventMeta) -> Result<()> {
+        let Some(at) = meta.timeline.filter(|at| at.0 > 0) else {
+            return Ok(());
+        };
+        let (view, room) = (&*self.txn, self.number);
+        let before = TimelinePosition(at.0 - 1);
+        let (thread, counts) = match meta.thread {
+            Some(root) => {
+                let now = unread::thread_counts(view, room, root, at)?;
+                let then = unread::thread_counts(view, room, root, before)?;
+                (Thread::Root(root), now.since(then))
+            }
+            None => {
+                let main = |at| Ok::<_, storage::Error>(timeline::at_or_before(view, room, at)?);
+                let now = main(at)?.map(|entry| entry.main).unwrap_or_default();
+                let then = main(before)?.map(|entry| entry.main).unwrap_or_default();
+                (Thread::Main, now.since(then))
+            }
+        };
+        let highlighted = self.highlighted(&notice(original), original.sender())?;
+        if counts != Counts::default() {
+            unread::put_correction(self.txn, room, thread, at, counts);
+        }
+        for user in highlighted {
+            unread::delete_highlight(self.txn, room, user, at);
+        }
         Ok(())
     }
 

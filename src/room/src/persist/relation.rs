@@ -8,9 +8,9 @@ use storage::{
     event::EventMeta,
     relation::{Child, ThreadSummary},
     room::{EventNumber, TimelinePosition},
-    unread::Class,
 };
 
+use super::Extras;
 use crate::room_txn::RoomTxn;
 
 const THREAD: &str = "m.thread";
@@ -65,7 +65,7 @@ impl RoomTxn<'_, '_> {
         relation: &Relation,
         event: EventNumber,
         meta: &EventMeta,
-        class: Option<Class>,
+        extras: &Extras<'_>,
     ) -> Result<()> {
         let Some(at) = meta.timeline else {
             return Ok(());
@@ -78,7 +78,7 @@ impl RoomTxn<'_, '_> {
         if at.0 > 0 {
             let before = TimelinePosition(at.0 - 1);
             let counts = storage::unread::thread_counts(self.txn, self.number, root, before)?;
-            let counts = counts.with(class);
+            let counts = extras.add_to(counts);
             storage::unread::put_thread_counts(self.txn, self.number, root, at, counts);
         }
         if relation.rel_type != THREAD {

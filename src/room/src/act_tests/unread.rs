@@ -1,0 +1,410 @@
+//! Unread counts by the default rules, and a differential test against a naive count.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::{Strategy, prop, proptest};
+use ruma_common::{OwnedEventId, RoomId};
+use serde_json::{Value, json};
+use storage::unread::Thread;
+
+use super::server::Server;
+use crate::{Actor, Redact, UnreadCounts, unread_counts};
+
+impl Server {
+    fn unread(&self, actor: &Actor, room: &RoomId) -> UnreadCounts {
+        self.store().read(|view| {
+            let number = storage::room::number(view, room).unwrap().unwrap();
+            let head = storage::room::head(view, number).unwrap().unwrap();
+            unread_counts(view, number, &head, actor.user).unwrap()
+        })
+    }
+
+    fn counts(&self, actor: &Actor, room: &RoomId) -> (u64, u64) {
+        let counts = self.unread(actor, room);
+        (counts.notification_count, counts.highlight_count)
+    }
+
+    async fn read_up_to(&self, actor: &Actor, room: &RoomId, thread: Thread, event: &OwnedEventId) {
+        let commit = self.store().write::<_, storage::Error>(|txn| {
+            let number = storage::room::number(txn, room)?.unwrap();
+            let event = storage::event::number(txn, number, event)?.unwrap();
+            let meta = storage::event::meta(txn, number, event)?.unwrap();
+            let at = meta.timeline.unwrap();
+            storage::unread::put_read_position(txn, number, actor.user, thread, at)
+        });
+        commit.unwrap().durable().await;
+    }
+}
+
+#[tokio::test]
+async fn messages_count_for_all_but_their_sender() {
+    let server = Server::new();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = server.public_room(&alice).await;
+    server.say(&alice, &room, "before").await;
+    server.join(&bob, &room).await;
+    assert_eq!(server.counts(&bob, &room), (0, 0));
+    server.say(&alice, &room, "1").await;
+    let notice = json!({ "msgtype": "m.notice", "body": "2" });
+    server.send(&alice, &room, &notice).await;
+    server
+        .set(&alice, &room, "m.room.topic", "", &json!({ "topic": "t" }))
+        .await;
+    server.say(&alice, &room, "3").await;
+    assert_eq!(server.counts(&bob, &room), (2, 0));
+    assert_eq!(server.counts(&alice, &room), (0, 0));
+    server.say(&bob, &room, "4").await;
+    assert_eq!(server.counts(&bob, &room), (0, 0));
+    assert_eq!(server.counts(&alice, &room), (1, 0));
+}
+
+#[tokio::test]
+async fn highlights() {
+    let server = Server::new();
+    let (alice, bob, carol) = (
+        server.user("alice").await,
+        server.user("bob").await,
+        server.user("carol").await,
+    );
+    server.set_profile(&carol, "Carol Singer").await;
+    let room = server.public_room(&alice).await;
+    server.join(&bob, &room).await;
+    server.join(&carol, &room).await;
+    let mention =
+        |user: &Actor| json!({ "body": "x", "m.mentions": { "user_ids": [user.user_id] } });
+    server.send(&alice, &room, &mention(&bob)).await;
+    assert_eq!(server.counts(&bob, &room), (1, 1));
+    assert_eq!(server.counts(&carol, &room), (1, 0));
+    server
+        .say(&alice, &room, "hello carol singer and bob")
+        .await;
+    assert_eq!(server.counts(&bob, &room), (2, 2));
+    assert_eq!(server.counts(&carol, &room), (2, 1));
+    // A new name is known at once. Her own event counts as having read what was before.
+    let named = json!({ "membership": "join", "displayname": "Dancer" });
+    server
+        .set(
+            &carol,
+            &room,
+            "m.room.member",
+            carol.user_id.as_str(),
+            &named,
+        )
+        .await;
+    server.say(&alice, &room, "singer dancer").await;
+    assert_eq!(server.counts(&carol, &room), (1, 1));
+    // With `m.mentions`, names in the text mean nothing.
+    server
+        .send(&alice, &room, &json!({ "body": "bob", "m.mentions": {} }))
+        .await;
+    assert_eq!(server.counts(&bob, &room), (4, 2));
+    // Everybody, if the sender may.
+    let all = json!({ "body": "all", "m.mentions": { "room": true } });
+    server.send(&alice, &room, &all).await;
+    assert_eq!(server.counts(&bob, &room), (5, 3));
+    assert_eq!(server.counts(&alice, &room), (0, 0));
+    server.send(&bob, &room, &all).await;
+    assert_eq!(server.counts(&alice, &room), (1, 0));
+    assert_eq!(server.counts(&bob, &room), (0, 0));
+    // Who leaves and comes back begins anew.
+    server.rooms.leave(&carol, &room, None).await.unwrap();
+    server.join(&carol, &room).await;
+    assert_eq!(server.counts(&carol, &room), (0, 0));
+}
+
+#[tokio::test]
+async fn a_redacted_message_counts_no_more() {
+    let server = Server::new();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = server.public_room(&alice).await;
+    server.join(&bob, &room).await;
+    let first = server.say(&alice, &room, "hi bob").await;
+    server.say(&alice, &room, "again").await;
+    assert_eq!(server.counts(&bob, &room), (2, 1));
+    let redact = Redact {
+        event_id: first,
+        reason: None,
+        txn_id: None,
+    };
+    server.rooms.redact(&alice, &room, redact).await.unwrap();
+    assert_eq!(server.counts(&bob, &room), (1, 0));
+}
+
+/// The scenario of Complement's `TestThreadedReceipts`.
+#[tokio::test]
+async fn threaded_receipts() {
+    let server = Server::new();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = server.public_room(&alice).await;
+    server.join(&bob, &room).await;
+    let a = server.say(&alice, &room, "Hello world!").await;
+    let related = |to: &OwnedEventId, rel_type: &str, body: &str| json!({ "msgtype": "m.text", "body": body, "m.relates_to": { "event_id": to, "rel_type": rel_type } });
+    let b = server
+        .send(&alice, &room, &related(&a, "m.thread", "Start thread!"))
+        .await;
+    let mention = format!("Thread response {}!", bob.user_id);
+    server
+        .send(&alice, &room, &related(&a, "m.thread", &mention))
+        .await;
+    let d = server
+        .say(&alice, &room, &format!("Hello {}!", bob.user_id))
+        .await;
+    server
+        .send(&alice, &room, &related(&a, "m.thread", "End thread"))
+        .await;
+    server
+        .send(&alice, &room, &related(&a, "m.reference", "Reference!"))
+        .await;
+    assert_eq!(server.counts(&bob, &room), (6, 2));
+    server.read_up_to(&bob, &room, Thread::Main, &a).await;
+    assert_eq!(server.counts(&bob, &room), (5, 2));
+    let root = server.store().read(|view| {
+        let number = storage::room::number(view, &room).unwrap().unwrap();
+        storage::event::number(view, number, &a).unwrap().unwrap()
+    });
+    server.read_up_to(&bob, &room, Thread::Root(root), &b).await;
+    assert_eq!(server.counts(&bob, &room), (4, 2));
+    server.read_up_to(&bob, &room, Thread::Unthreaded, &d).await;
+    assert_eq!(server.counts(&bob, &room), (2, 0));
+}
+
+/// What happens in a room: somebody says something, in the main timeline or in a thread, reads, or redacts.
+#[derive(Clone, Debug)]
+enum Step {
+    Say {
+        who: usize,
+        thread: Option<usize>,
+        mentions: Option<usize>,
+    },
+    Read {
+        who: usize,
+        what: usize,
+        threaded: bool,
+    },
+    Redact {
+        what: usize,
+    },
+    Rejoin {
+        who: usize,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop::strategy::Union::new_weighted(vec![
+        (
+            6,
+            (
+                0..3_usize,
+                prop::option::weighted(0.4, 0..4_usize),
+                prop::option::of(0..3_usize),
+            )
+                .prop_map(|(who, thread, mentions)| Step::Say {
+                    who,
+                    thread,
+                    mentions,
+                })
+                .boxed(),
+        ),
+        (
+            3,
+            (0..3_usize, 0..40_usize, proptest::bool::ANY)
+                .prop_map(|(who, what, threaded)| Step::Read {
+                    who,
+                    what,
+                    threaded,
+                })
+                .boxed(),
+        ),
+        (
+            1,
+            (0..40_usize).prop_map(|what| Step::Redact { what }).boxed(),
+        ),
+        (1, (1..3_usize).prop_map(|who| Step::Rejoin { who }).boxed()),
+    ])
+}
+
+/// A message as the naive count knows it.
+struct Said {
+    event_id: OwnedEventId,
+    by: usize,
+    root: Option<usize>,
+    mentions: Option<usize>,
+    redacted: bool,
+}
+
+/// How far each user has read: by user and thread, `None` being all threads, `Some(None)` the main timeline.
+type Marks = BTreeMap<(usize, Option<Option<usize>>), usize>;
+
+fn naive(said: &[Said], marks: &Marks, who: usize) -> (u64, u64) {
+    let mark = |thread| marks.get(&(who, thread)).copied().unwrap_or_default();
+    let unread = said.iter().enumerate().filter(|(place, message)| {
+        let read = mark(None).max(mark(Some(message.root)));
+        place + 1 > read && message.by != who && !message.redacted
+    });
+    let (mut all, mut highlights) = (0, 0);
+    for (_, message) in unread {
+        all += 1;
+        highlights += u64::from(message.mentions == Some(who));
+    }
+    (all, highlights)
+}
+
+async fn run(steps: Vec<Step>) {
+    let server = Server::new();
+    let users = [
+        server.user("alice").await,
+        server.user("bob").await,
+        server.user("carol").await,
+    ];
+    let room = server.public_room(&users[0]).await;
+    server.join(&users[1], &room).await;
+    server.join(&users[2], &room).await;
+    let (mut said, mut marks): (Vec<Said>, Marks) = Default::default();
+    for step in steps {
+        match step {
+            Step::Say {
+                who,
+                thread,
+                mentions,
+            } => {
+                let root = thread.filter(|root| {
+                    said.get(*root)
+                        .is_some_and(|message| message.root.is_none() && !message.redacted)
+                });
+                let mentioned: Vec<_> = mentions.iter().map(|user| &users[*user].user_id).collect();
+                let mut content = json!({ "body": "x", "m.mentions": { "user_ids": mentioned } });
+                if let Some(root) = root {
+                    let relation =
+                        json!({ "rel_type": "m.thread", "event_id": said[root].event_id });
+                    content["m.relates_to"] = relation;
+                }
+                let event_id = server.send(&users[who], &room, &content).await;
+                said.push(Said {
+                    event_id,
+                    by: who,
+                    root,
+                    mentions,
+                    redacted: false,
+                });
+                // An own message counts as having read its timeline up to it.
+                marks.insert((who, Some(root)), said.len());
+            }
+            Step::Read {
+                who,
+                what,
+                threaded,
+            } => {
+                let Some(message) = said.get(what) else {
+                    continue;
+                };
+                let (thread, stored) = match (threaded, message.root) {
+                    (false, _) => (None, Thread::Unthreaded),
+                    (true, None) => (Some(None), Thread::Main),
+                    (true, Some(root)) => (
+                        Some(Some(root)),
+                        Thread::Root(number(&server, &room, &said[root])),
+                    ),
+                };
+                server
+                    .read_up_to(&users[who], &room, stored, &message.event_id)
+                    .await;
+                let mark = marks.entry((who, thread)).or_default();
+                *mark = (*mark).max(what + 1);
+            }
+            Step::Redact { what } => {
+                let Some(message) = said.get_mut(what).filter(|message| !message.redacted) else {
+                    continue;
+                };
+                let redact = Redact {
+                    event_id: message.event_id.clone(),
+                    reason: None,
+                    txn_id: None,
+                };
+                server
+                    .rooms
+                    .redact(&users[message.by], &room, redact)
+                    .await
+                    .unwrap();
+                message.redacted = true;
+                // The redaction is an own event in the main timeline.
+                let by = message.by;
+                marks.insert((by, Some(None)), said.len());
+            }
+            Step::Rejoin { who } => {
+                server.rooms.leave(&users[who], &room, None).await.unwrap();
+                server.join(&users[who], &room).await;
+                marks.insert((who, None), said.len());
+            }
+        }
+        for (who, user) in users.iter().enumerate() {
+            assert_eq!(
+                server.counts(user, &room),
+                naive(&said, &marks, who),
+                "user {who}"
+            );
+        }
+    }
+}
+
+fn number(server: &Server, room: &RoomId, said: &Said) -> storage::room::EventNumber {
+    server.store().read(|view| {
+        let room = storage::room::number(view, room).unwrap().unwrap();
+        storage::event::number(view, room, &said.event_id)
+            .unwrap()
+            .unwrap()
+    })
+}
+
+proptest! {
+    #![proptest_config(proptest::test_runner::Config { cases: 24, ..Default::default() })]
+
+    /// The subtraction of cumulative counts equals a count of every message.
+    #[test]
+    fn counts_equal_the_naive_count(steps in prop::collection::vec(step(), 1..40)) {
+        let runtime = tokio::runtime::Runtime::new().unwrap();
+        runtime.block_on(run(steps));
+    }
+}
+
+#[tokio::test]
+async fn relations_that_are_refused() {
+    let server = Server::new();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = server.public_room(&alice).await;
+    server.join(&bob, &room).await;
+    let root = server.say(&alice, &room, "root").await;
+    let react = async |actor, key: &str| {
+        let content =
+            json!({ "m.relates_to": { "rel_type": "m.annotation", "event_id": root, "key": key } });
+        let message = crate::SendMessage {
+            event_type: "m.reaction".to_owned(),
+            content: super::server::raw(&content),
+            txn_id: None,
+        };
+        server.rooms.send(actor, &room, message).await
+    };
+    let first = react(&alice, "+").await.unwrap();
+    react(&alice, "-").await.unwrap();
+    react(&bob, "+").await.unwrap();
+    let again = react(&alice, "+").await;
+    assert!(matches!(again, Err(crate::ActError::DuplicateAnnotation)));
+    let redact = Redact {
+        event_id: first,
+        reason: None,
+        txn_id: None,
+    };
+    server.rooms.redact(&alice, &room, redact).await.unwrap();
+    react(&alice, "+").await.unwrap();
+
+    let thread = |on: &OwnedEventId| -> Value {
+        json!({ "body": "x", "m.relates_to": { "rel_type": "m.thread", "event_id": on } })
+    };
+    let child = server.send(&alice, &room, &thread(&root)).await;
+    let message = crate::SendMessage {
+        event_type: "m.room.message".to_owned(),
+        content: super::server::raw(&thread(&child)),
+        txn_id: None,
+    };
+    let nested = server.rooms.send(&alice, &room, message).await;
+    assert!(matches!(nested, Err(crate::ActError::Unknown(_))));
+}
