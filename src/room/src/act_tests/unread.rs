@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use proptest::prelude::{Strategy, prop, proptest};
-use ruma_common::{OwnedEventId, RoomId};
+use ruma_common::{OwnedEventId, OwnedRoomId, RoomId};
 use serde_json::{Value, json};
 use storage::unread::Thread;
 
@@ -249,100 +249,125 @@ fn naive(said: &[Said], marks: &Marks, who: usize) -> (u64, u64) {
     (all, highlights)
 }
 
-async fn run(steps: Vec<Step>) {
-    let server = Server::new();
-    let users = [
-        server.user("alice").await,
-        server.user("bob").await,
-        server.user("carol").await,
-    ];
-    let room = server.public_room(&users[0]).await;
-    server.join(&users[1], &room).await;
-    server.join(&users[2], &room).await;
-    let (mut said, mut marks): (Vec<Said>, Marks) = Default::default();
-    for step in steps {
+/// The room, and what the naive count knows of it.
+struct World {
+    server: Server,
+    users: [Actor; 3],
+    room: OwnedRoomId,
+    said: Vec<Said>,
+    marks: Marks,
+}
+
+impl World {
+    async fn new() -> Self {
+        let server = Server::new();
+        let users = [
+            server.user("alice").await,
+            server.user("bob").await,
+            server.user("carol").await,
+        ];
+        let room = server.public_room(&users[0]).await;
+        server.join(&users[1], &room).await;
+        server.join(&users[2], &room).await;
+        Self {
+            server,
+            users,
+            room,
+            said: Vec::new(),
+            marks: Marks::new(),
+        }
+    }
+
+    async fn step(&mut self, step: Step) {
         match step {
             Step::Say {
                 who,
                 thread,
                 mentions,
-            } => {
-                let root = thread.filter(|root| {
-                    said.get(*root)
-                        .is_some_and(|message| message.root.is_none() && !message.redacted)
-                });
-                let mentioned: Vec<_> = mentions.iter().map(|user| &users[*user].user_id).collect();
-                let mut content = json!({ "body": "x", "m.mentions": { "user_ids": mentioned } });
-                if let Some(root) = root {
-                    let relation =
-                        json!({ "rel_type": "m.thread", "event_id": said[root].event_id });
-                    content["m.relates_to"] = relation;
-                }
-                let event_id = server.send(&users[who], &room, &content).await;
-                said.push(Said {
-                    event_id,
-                    by: who,
-                    root,
-                    mentions,
-                    redacted: false,
-                });
-                // An own message counts as having read its timeline up to it.
-                marks.insert((who, Some(root)), said.len());
-            }
+            } => self.say(who, thread, mentions).await,
             Step::Read {
                 who,
                 what,
                 threaded,
-            } => {
-                let Some(message) = said.get(what) else {
-                    continue;
-                };
-                let (thread, stored) = match (threaded, message.root) {
-                    (false, _) => (None, Thread::Unthreaded),
-                    (true, None) => (Some(None), Thread::Main),
-                    (true, Some(root)) => (
-                        Some(Some(root)),
-                        Thread::Root(number(&server, &room, &said[root])),
-                    ),
-                };
-                server
-                    .read_up_to(&users[who], &room, stored, &message.event_id)
-                    .await;
-                let mark = marks.entry((who, thread)).or_default();
-                *mark = (*mark).max(what + 1);
-            }
-            Step::Redact { what } => {
-                let Some(message) = said.get_mut(what).filter(|message| !message.redacted) else {
-                    continue;
-                };
-                let redact = Redact {
-                    event_id: message.event_id.clone(),
-                    reason: None,
-                    txn_id: None,
-                };
-                server
-                    .rooms
-                    .redact(&users[message.by], &room, redact)
-                    .await
-                    .unwrap();
-                message.redacted = true;
-                // The redaction is an own event in the main timeline.
-                let by = message.by;
-                marks.insert((by, Some(None)), said.len());
-            }
+            } => self.read(who, what, threaded).await,
+            Step::Redact { what } => self.redact(what).await,
             Step::Rejoin { who } => {
-                server.rooms.leave(&users[who], &room, None).await.unwrap();
-                server.join(&users[who], &room).await;
-                marks.insert((who, None), said.len());
+                let leaves = self.server.rooms.leave(&self.users[who], &self.room, None);
+                leaves.await.unwrap();
+                self.server.join(&self.users[who], &self.room).await;
+                self.marks.insert((who, None), self.said.len());
             }
         }
-        for (who, user) in users.iter().enumerate() {
-            assert_eq!(
-                server.counts(user, &room),
-                naive(&said, &marks, who),
-                "user {who}"
-            );
+        for (who, user) in self.users.iter().enumerate() {
+            let counts = self.server.counts(user, &self.room);
+            assert_eq!(counts, naive(&self.said, &self.marks, who), "user {who}");
         }
+    }
+
+    async fn say(&mut self, who: usize, thread: Option<usize>, mentions: Option<usize>) {
+        let may_begin = |said: &Said| said.root.is_none() && !said.redacted;
+        let root = thread.filter(|root| self.said.get(*root).is_some_and(may_begin));
+        let mentioned: Vec<_> = mentions
+            .iter()
+            .map(|user| &self.users[*user].user_id)
+            .collect();
+        let mut content = json!({ "body": "x", "m.mentions": { "user_ids": mentioned } });
+        if let Some(root) = root {
+            let parent = &self.said[root].event_id;
+            content["m.relates_to"] = json!({ "rel_type": "m.thread", "event_id": parent });
+        }
+        let event_id = self
+            .server
+            .send(&self.users[who], &self.room, &content)
+            .await;
+        self.said.push(Said {
+            event_id,
+            by: who,
+            root,
+            mentions,
+            redacted: false,
+        });
+        // An own message counts as having read its timeline up to it.
+        self.marks.insert((who, Some(root)), self.said.len());
+    }
+
+    async fn read(&mut self, who: usize, what: usize, threaded: bool) {
+        let Some(message) = self.said.get(what) else {
+            return;
+        };
+        let (thread, stored) = match (threaded, message.root) {
+            (false, _) => (None, Thread::Unthreaded),
+            (true, None) => (Some(None), Thread::Main),
+            (true, Some(root)) => {
+                let number = number(&self.server, &self.room, &self.said[root]);
+                (Some(Some(root)), Thread::Root(number))
+            }
+        };
+        self.server
+            .read_up_to(&self.users[who], &self.room, stored, &message.event_id)
+            .await;
+        let mark = self.marks.entry((who, thread)).or_default();
+        *mark = (*mark).max(what + 1);
+    }
+
+    async fn redact(&mut self, what: usize) {
+        let Some(message) = self.said.get_mut(what).filter(|said| !said.redacted) else {
+            return;
+        };
+        message.redacted = true;
+        let (by, event_id) = (message.by, message.event_id.clone());
+        let redact = Redact {
+            event_id,
+            reason: None,
+            txn_id: None,
+        };
+        let redacted = self
+            .server
+            .rooms
+            .redact(&self.users[by], &self.room, redact);
+        redacted.await.unwrap();
+        // The redaction is an own event in the main timeline.
+        self.marks.insert((by, Some(None)), self.said.len());
     }
 }
 
@@ -362,7 +387,12 @@ proptest! {
     #[test]
     fn counts_equal_the_naive_count(steps in prop::collection::vec(step(), 1..40)) {
         let runtime = tokio::runtime::Runtime::new().unwrap();
-        runtime.block_on(run(steps));
+        runtime.block_on(async {
+            let mut world = World::new().await;
+            for step in steps {
+                world.step(step).await;
+            }
+        });
     }
 }
 

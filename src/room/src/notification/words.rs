@@ -205,9 +205,9 @@ mod tests {
                     continue;
                 }
                 let before = start.checked_sub(1).and_then(|at| text.get(at));
-                if !(is_word(before) && is_word(name.first()))
-                    && !(is_word(text.get(end)) && is_word(name.last()))
-                {
+                let runs_on = is_word(before) && is_word(name.first())
+                    || is_word(text.get(end)) && is_word(name.last());
+                if !runs_on {
                     found.insert(user);
                 }
             }

@@ -98,7 +98,7 @@ impl RoomTxn<'_, '_> {
                 (Thread::Root(root), now.since(then))
             }
             None => {
-                let main = |at| Ok::<_, storage::Error>(timeline::at_or_before(view, room, at)?);
+                let main = |at| timeline::at_or_before(view, room, at);
                 let now = main(at)?.map(|entry| entry.main).unwrap_or_default();
                 let then = main(before)?.map(|entry| entry.main).unwrap_or_default();
                 (Thread::Main, now.since(then))
