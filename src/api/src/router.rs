@@ -32,6 +32,8 @@ fn client() -> Vec<Endpoint> {
         // sessions
         endpoint(session::login_types),
         with_limits(LOGIN, session::login),
+        interactive(session::login_token),
+        endpoint(session::refresh),
         endpoint(session::logout),
         endpoint(session::logout_all),
         // accounts
@@ -39,6 +41,7 @@ fn client() -> Vec<Endpoint> {
         endpoint(account::username_availability),
         endpoint(account::registration_token_validity),
         endpoint(account::whoami),
+        interactive(account::change_password),
         // devices
         endpoint(device::devices),
         endpoint(device::device),

@@ -13,5 +13,5 @@ async fn room_versions_are_told() {
     for version in 6..=12 {
         assert_eq!(versions["available"][version.to_string()], "stable");
     }
-    assert_eq!(body["capabilities"]["m.change_password"]["enabled"], false);
+    assert_eq!(body["capabilities"]["m.3pid_changes"]["enabled"], false);
 }

@@ -19,7 +19,10 @@ fn login(user: &str) -> Value {
 async fn the_flows_are_told() {
     let server = TestServer::start().await;
     let flows = server.get(LOGIN).await.ok();
-    assert_eq!(flows, json!({ "flows": [{ "type": "m.login.password" }] }));
+    assert_eq!(
+        flows,
+        json!({ "flows": [{ "type": "m.login.password" }, { "type": "m.login.token", "get_login_token": true }] })
+    );
 }
 
 #[tokio::test]
@@ -127,4 +130,44 @@ async fn tokens_may_come_in_the_query() {
         .ok();
     // Neither there nor anywhere else is a token logged.
     assert!(!server.log().contains(&token));
+}
+
+#[tokio::test]
+async fn a_session_lends_a_login_to_another_device() {
+    let server = TestServer::start().await;
+    let alice = server.register("alice").await;
+    let auth =
+        json!({ "type": "m.login.password", "user": "alice", "password": "password of alice" });
+    let path = "/_matrix/client/v1/login/get_token";
+    let answer = alice.post(path, &json!({ "auth": auth })).await.ok();
+    let body = json!({ "type": "m.login.token", "token": answer["login_token"] });
+    let other = server.post(LOGIN, &body).await.ok();
+    assert_eq!(other["user_id"], "@alice:localhost");
+    server.post(LOGIN, &body).await.error(403, "M_FORBIDDEN");
+}
+
+#[tokio::test]
+async fn a_refresh_token_gives_a_new_access_token() {
+    let server = TestServer::start().await;
+    server.register("alice").await;
+    let mut body = login("alice");
+    body["refresh_token"] = json!(true);
+    let first = server.post(LOGIN, &body).await.ok();
+    assert!(first["expires_in_ms"].is_u64());
+    let refresh = json!({ "refresh_token": first["refresh_token"] });
+    let second = server
+        .post("/_matrix/client/v3/refresh", &refresh)
+        .await
+        .ok();
+    assert_ne!(first["access_token"], second["access_token"]);
+    let token = second["access_token"].as_str().unwrap();
+    server
+        .get(&format!("{WHOAMI}?access_token={token}"))
+        .await
+        .ok();
+    let unknown = json!({ "refresh_token": "unknown" });
+    server
+        .post("/_matrix/client/v3/refresh", &unknown)
+        .await
+        .error(401, "M_UNKNOWN_TOKEN");
 }

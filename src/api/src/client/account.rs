@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use auth::{NewDevice, RegistrationRequest, Session, SharedSecretRegistration, UiaRequest};
+use auth::{
+    NewDevice, OtherDevices, RegistrationRequest, Session, SharedSecretRegistration, UiaRequest,
+};
 use ruma_client_api::account::{
-    check_registration_token_validity, get_username_availability,
+    change_password, check_registration_token_validity, get_username_availability,
     register::{self, LoginType, RegistrationKind},
     whoami,
 };
@@ -33,6 +35,7 @@ pub(crate) async fn register(
         device: NewDevice {
             device_id: request.device_id,
             initial_device_display_name: request.initial_device_display_name,
+            refresh_token: request.refresh_token,
         },
         inhibit_login: request.inhibit_login,
     };
@@ -59,6 +62,10 @@ struct NewAccount<'a> {
 struct NewSession<'a> {
     access_token: &'a str,
     device_id: &'a DeviceId,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refresh_token: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expires_in_ms: Option<u64>,
 }
 
 impl<'a> NewSession<'a> {
@@ -66,6 +73,8 @@ impl<'a> NewSession<'a> {
         Self {
             access_token: &session.access_token,
             device_id: &session.device_id,
+            refresh_token: session.refresh_token.as_deref(),
+            expires_in_ms: session.expires_in_ms,
         }
     }
 }
@@ -88,6 +97,27 @@ pub(crate) async fn registration_token_validity(
         .auth
         .registration_token_is_valid(&args.request.token)?;
     Ok(check_registration_token_validity::v1::Response::new(valid))
+}
+
+/// `POST /_matrix/client/v3/account/password`
+pub(crate) async fn change_password(
+    services: Arc<Services>,
+    args: Args<change_password::v3::Request>,
+    uia: UiaRequest,
+) -> Result<change_password::v3::Response> {
+    // Without a token an e-mail address would have to prove who asks; there are none here.
+    let requester = args.requester.ok_or_else(Error::missing_token)?;
+    services.auth.confirm(&requester, &uia).await?;
+    let others = match args.request.logout_devices {
+        true => OtherDevices::LogOut,
+        false => OtherDevices::Keep,
+    };
+    let password = &args.request.new_password;
+    services
+        .auth
+        .change_password(&requester, password, others)
+        .await?;
+    Ok(change_password::v3::Response::new())
 }
 
 /// `GET /_matrix/client/v3/account/whoami`

@@ -6,8 +6,8 @@ use event::RoomVersion;
 use ruma_client_api::discovery::get_capabilities::{
     self,
     v3::{
-        Capabilities, ChangePasswordCapability, GetLoginTokenCapability, RoomVersionStability,
-        RoomVersionsCapability, ThirdPartyIdChangesCapability,
+        Capabilities, GetLoginTokenCapability, RoomVersionStability, RoomVersionsCapability,
+        ThirdPartyIdChangesCapability,
     },
 };
 
@@ -24,9 +24,8 @@ pub(crate) async fn capabilities(
     let mut capabilities = Capabilities::new();
     capabilities.room_versions =
         RoomVersionsCapability::new(services.default_room_version.clone(), versions);
-    // Clients take these for granted unless they are told otherwise.
-    capabilities.change_password = ChangePasswordCapability::new(false);
+    // Clients take it for granted unless they are told otherwise.
     capabilities.thirdparty_id_changes = ThirdPartyIdChangesCapability::new(false);
-    capabilities.get_login_token = GetLoginTokenCapability::new(false);
+    capabilities.get_login_token = GetLoginTokenCapability::new(true);
     Ok(get_capabilities::v3::Response::new(capabilities))
 }

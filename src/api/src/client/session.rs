@@ -1,13 +1,17 @@
 //! Login and logout.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use auth::{Identifier, LoginRequest, NewDevice};
+use auth::{Identifier, LoginRequest, NewDevice, UiaRequest};
 use ruma_client_api::{
     session::{
-        get_login_types::{self, v3::LoginType},
+        get_login_token,
+        get_login_types::{
+            self,
+            v3::{LoginType, PasswordLoginType, TokenLoginType},
+        },
         login::{self, v3::LoginInfo},
-        logout, logout_all,
+        logout, logout_all, refresh_token,
     },
     uiaa::UserIdentifier,
 };
@@ -35,8 +39,12 @@ pub(crate) async fn login_types(
     _: Arc<Services>,
     _: Args<get_login_types::v3::Request>,
 ) -> Result<get_login_types::v3::Response> {
-    let password = LoginType::Password(Default::default());
-    Ok(get_login_types::v3::Response::new(vec![password]))
+    let mut token = TokenLoginType::new();
+    token.get_login_token = true;
+    Ok(get_login_types::v3::Response::new(vec![
+        LoginType::Password(PasswordLoginType::new()),
+        LoginType::Token(token),
+    ]))
 }
 
 /// `POST /_matrix/client/v3/login`
@@ -45,26 +53,56 @@ pub(crate) async fn login(
     args: Args<login::v3::Request>,
 ) -> Result<login::v3::Response> {
     let request = args.request;
-    // "400: Part of the request was invalid. For example, the login type may not be recognised."
-    let LoginInfo::Password(login) = request.login_info else {
-        return Err(Error::unknown("Unknown login type"));
+    let device = NewDevice {
+        device_id: request.device_id,
+        initial_device_display_name: request.initial_device_display_name,
+        refresh_token: request.refresh_token,
     };
-    let session = services
-        .auth
-        .login(LoginRequest {
-            identifier: identifier(&login)?,
-            password: login.password,
-            device: NewDevice {
-                device_id: request.device_id,
-                initial_device_display_name: request.initial_device_display_name,
-            },
-        })
-        .await?;
-    Ok(login::v3::Response::new(
-        session.user_id,
-        session.access_token,
-        session.device_id,
+    let session = match request.login_info {
+        LoginInfo::Password(login) => {
+            let identifier = identifier(&login)?;
+            let request = LoginRequest {
+                identifier,
+                password: login.password,
+                device,
+            };
+            services.auth.login(request).await?
+        }
+        LoginInfo::Token(login) => services.auth.login_with_token(&login.token, device).await?,
+        // "400: Part of the request was invalid. For example, the login type may not be recognised."
+        _ => return Err(Error::unknown("Unknown login type")),
+    };
+    let mut response =
+        login::v3::Response::new(session.user_id, session.access_token, session.device_id);
+    response.refresh_token = session.refresh_token;
+    response.expires_in = session.expires_in_ms.map(Duration::from_millis);
+    Ok(response)
+}
+
+/// `POST /_matrix/client/v1/login/get_token`
+pub(crate) async fn login_token(
+    services: Arc<Services>,
+    args: Args<get_login_token::v1::Request>,
+    uia: UiaRequest,
+) -> Result<get_login_token::v1::Response> {
+    services.auth.confirm(&args.requester, &uia).await?;
+    let token = services.auth.login_token(&args.requester).await?;
+    Ok(get_login_token::v1::Response::new(
+        Duration::from_millis(token.expires_in_ms),
+        token.login_token,
     ))
+}
+
+/// `POST /_matrix/client/v3/refresh`
+pub(crate) async fn refresh(
+    services: Arc<Services>,
+    args: Args<refresh_token::v3::Request>,
+) -> Result<refresh_token::v3::Response> {
+    let tokens = services.auth.refresh(&args.request.refresh_token).await?;
+    let mut response = refresh_token::v3::Response::new(tokens.access_token);
+    response.refresh_token = tokens.refresh_token;
+    response.expires_in_ms = tokens.expires_in_ms.map(Duration::from_millis);
+    Ok(response)
 }
 
 #[expect(deprecated, reason = "clients still send `user` without `identifier`")]

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use auth::{
-    BadAuth, DeviceError, LoginError, PasswordError, RegisterError, SharedSecretError, TokenError,
-    UiaError,
+    AccountError, BadAuth, DeviceError, LoginError, PasswordError, RegisterError,
+    SharedSecretError, TokenError, UiaError,
 };
 use http::StatusCode;
 use ruma_common::api::error::{
@@ -133,6 +133,21 @@ impl From<LoginError> for Error {
             LoginError::Device(_) => Self::invalid_param(message),
             LoginError::Password(error) => error.into(),
             LoginError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<AccountError> for Error {
+    fn from(error: AccountError) -> Self {
+        let message = error.to_string();
+        match error {
+            AccountError::NotFound => Self::not_found(message),
+            AccountError::Deactivated => {
+                Self::new(StatusCode::FORBIDDEN, ErrorKind::UserDeactivated, message)
+            }
+            AccountError::WeakPassword(_) => Self::bad_request(ErrorKind::WeakPassword, message),
+            AccountError::Password(error) => error.into(),
+            AccountError::Storage(error) => error.into(),
         }
     }
 }
