@@ -6,6 +6,7 @@ mod account_data;
 mod filter;
 mod profile;
 pub mod push_rules;
+mod tag;
 #[cfg(test)]
 mod testing;
 
@@ -15,6 +16,7 @@ use storage::{Store, View, user::UserNumber};
 pub use account_data::{AccountDataError, MAX_ACCOUNT_DATA_BYTES};
 pub use filter::{FilterError, MAX_FILTER_BYTES, MAX_FILTERS};
 pub use profile::{MAX_AVATAR_URL_CHARS, MAX_DISPLAYNAME_CHARS, ProfileError};
+pub use tag::TagError;
 
 /// What belongs to users. Cheap to clone; one per process.
 #[derive(Clone)]
