@@ -13,6 +13,7 @@ mod login_token;
 mod password;
 mod refresh;
 mod registration;
+mod registration_token;
 mod requester;
 mod secret;
 mod seen;
@@ -36,6 +37,9 @@ pub use login::{Identifier, LoginError, LoginRequest};
 pub use login_token::NewLoginToken;
 pub use password::{MAX_PASSWORD_BYTES, PasswordCost, PasswordError, Passwords};
 pub use registration::{RegisterError, Registered, RegistrationRequest};
+pub use registration_token::{
+    NewRegistrationToken, RegistrationTokenError, RegistrationTokenUpdate,
+};
 pub use requester::{Requester, TokenError};
 pub use session::{NewDevice, Session, Tokens};
 pub use shared_secret::{SharedSecretError, SharedSecretRegistration};

@@ -24,7 +24,7 @@ impl House {
         let options = storage::Options::new(dir.path()).cache_bytes(8 << 20);
         let store = Store::open(&options).unwrap();
         let clock = Clock::manual(1_000_000);
-        let auth = auth(&store, &clock, mode);
+        let auth = auth(&store, &clock, of_mode(mode));
         Self {
             _dir: dir,
             store,
@@ -33,9 +33,20 @@ impl House {
         }
     }
 
+    /// One with the shared secret "hunter2" for operators' tools.
+    pub(crate) fn with_shared_secret() -> Self {
+        let mut house = Self::new(RegistrationMode::Closed);
+        let registration = config::Registration {
+            shared_secret: Some("hunter2".to_owned().try_into().unwrap()),
+            ..config::Registration::default()
+        };
+        house.auth = auth(&house.store, &house.clock, registration);
+        house
+    }
+
     /// The same store after a restart.
     pub(crate) fn restarted(&self, mode: RegistrationMode) -> Auth {
-        auth(&self.store, &self.clock, mode)
+        auth(&self.store, &self.clock, of_mode(mode))
     }
 
     /// A registered user with the password "secret".
@@ -46,11 +57,14 @@ impl House {
     }
 }
 
-fn auth(store: &Store, clock: &Clock, mode: RegistrationMode) -> Auth {
-    let registration = config::Registration {
+fn of_mode(mode: RegistrationMode) -> config::Registration {
+    config::Registration {
         mode,
         ..config::Registration::default()
-    };
+    }
+}
+
+fn auth(store: &Store, clock: &Clock, registration: config::Registration) -> Auth {
     let options = Options {
         server_name: server_name!("example.org").to_owned(),
         registration,
