@@ -276,3 +276,6 @@ impl<F: FnMut(EventNumber, StateKeyNumber) -> Result<bool>> Shared<'_, F> {
         Ok(false)
     }
 }
+
+#[cfg(test)]
+mod tests;

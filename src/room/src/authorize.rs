@@ -315,7 +315,9 @@ impl RoomTxn<'_, '_> {
         let Placement::Live(state_before) = placement else {
             return Ok(Verdict::Accepted);
         };
-        if state_before != self.head.state
+        // Without extremities this server is not in the room, and joins it by this very event.
+        if !self.tips.is_empty()
+            && state_before != self.head.state
             && let Err(rejection) = verdict(self.check_at(pdu, self.head.state))?
         {
             return Ok(Verdict::SoftFailed(rejection.to_string()));

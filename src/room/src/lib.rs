@@ -9,9 +9,11 @@ mod create;
 mod error;
 mod event_cache;
 mod filter;
+mod learn;
 mod lock;
 mod members;
 mod membership;
+mod named_state;
 mod notification;
 mod own;
 mod persist;
@@ -40,6 +42,7 @@ pub use self::{
     lock::{LockedRoom, StateEvent, Tip},
     members::{JoinedMember, MembersRequest},
     membership::JoinRoom,
+    named_state::{NamedState, Place},
     notification::{UnreadCounts, unread_counts},
     persist::{Extras, Persisted},
     redact::Redact,

@@ -4,7 +4,10 @@ use std::sync::Arc;
 
 use event::{Pdu, RoomVersion, signature::SigningKey};
 use parking_lot::Mutex;
-use quick_cache::{Weighter, sync::Cache};
+use quick_cache::{
+    DefaultHashBuilder, OptionsBuilder, Weighter,
+    sync::{Cache, DefaultLifecycle},
+};
 use ruma_common::{OwnedServerName, OwnedUserId, RoomId, RoomVersionId};
 use storage::{
     Clock, Store,
@@ -17,6 +20,7 @@ use crate::{
     auth_graph::AuthGraph,
     event_cache::EventCache,
     lock::{Cached, LockedRoom, Locks},
+    named_state::WeighedNames,
     room_txn::RoomTxn,
 };
 
@@ -58,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) resolutions: Cache<(RoomNumber, Vec<StateRef>), StateRef, Bytes>,
     /// Auth graphs. Each is used under its room's lock only.
     pub(crate) graphs: Cache<RoomNumber, WeighedGraph, Bytes>,
+    /// Names behind the numbers of states.
+    pub(crate) names: Cache<RoomNumber, WeighedNames, Bytes>,
 }
 
 /// An auth graph, and the bytes it had when it was put into the cache: an entry's weight must not change there.
@@ -95,6 +101,31 @@ impl Weighter<RoomNumber, WeighedGraph> for Bytes {
     }
 }
 
+impl Weighter<RoomNumber, WeighedNames> for Bytes {
+    fn weight(&self, _: &RoomNumber, names: &WeighedNames) -> u64 {
+        ENTRY_BYTES + names.bytes
+    }
+}
+
+/// A cache of one shard: shards would divide the bytes, and no large room would fit into one.
+fn few_and_large<V: Clone>(bytes: u64) -> Cache<RoomNumber, V, Bytes>
+where
+    Bytes: Weighter<RoomNumber, V>,
+{
+    let options = OptionsBuilder::new()
+        .estimated_items_capacity(64)
+        .weight_capacity(bytes)
+        .shards(1)
+        .build()
+        .expect("both capacities are given");
+    Cache::with_options(
+        options,
+        Bytes,
+        DefaultHashBuilder::default(),
+        DefaultLifecycle::default(),
+    )
+}
+
 impl Rooms {
     /// The rooms of `store`.
     pub fn new(store: Store, clock: Clock, options: Options) -> Self {
@@ -105,7 +136,8 @@ impl Rooms {
             shown: EventCache::new(part(4)),
             users: Cache::with_weighter(cache_items(16), part(16), Bytes),
             resolutions: Cache::with_weighter(cache_items(16), part(16), Bytes),
-            graphs: Cache::with_weighter(64, part(4), Bytes),
+            graphs: few_and_large(part(4)),
+            names: few_and_large(part(4)),
             locks: Locks::new(part(4)),
             store,
             clock,

@@ -28,6 +28,7 @@ pub mod registration_token;
 pub mod relation;
 mod ring;
 pub mod room;
+mod size;
 mod snapshot;
 pub mod state;
 mod store;

@@ -15,6 +15,8 @@ mod dictionary;
 mod diff;
 mod line;
 mod read;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     current::{current_at, put_current},

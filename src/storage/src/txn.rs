@@ -1,6 +1,7 @@
 //! Writing: a guarded batch under construction that sees its own writes.
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     ops::{Bound, ControlFlow},
 };
@@ -33,6 +34,7 @@ pub struct Txn<'a> {
     pub(crate) deleted_ranges: Vec<Range>,
     pub(crate) guards: Vec<(Key, Option<Vec<u8>>)>,
     pub(crate) changes: Vec<Change>,
+    rows_read: Cell<u64>,
 }
 
 impl<'a> Txn<'a> {
@@ -43,6 +45,7 @@ impl<'a> Txn<'a> {
             deleted_ranges: Vec::new(),
             guards: Vec::new(),
             changes: Vec::new(),
+            rows_read: Cell::new(0),
         }
     }
 
@@ -115,6 +118,15 @@ impl<'a> Txn<'a> {
         self.writes.insert(key.into_parts(), Write { value, stamp });
     }
 
+    /// Rows this batch has asked the engine for so far, found or not: what an act costs in reads.
+    pub fn rows_read(&self) -> u64 {
+        self.rows_read.get()
+    }
+
+    fn count_reads(&self, rows: usize) {
+        self.rows_read.set(self.rows_read.get() + rows as u64);
+    }
+
     fn own(&self, family: Family, key: &[u8]) -> Option<Option<Vec<u8>>> {
         if let Some(write) = self.writes.get(&(family, key.to_vec())) {
             return Some(write.value.clone());
@@ -133,11 +145,15 @@ impl View for Txn<'_> {
     fn get(&self, key: &Key) -> Result<Option<Vec<u8>>> {
         match self.own(key.table.family, key.as_bytes()) {
             Some(value) => Ok(value),
-            None => self.engine.get(key),
+            None => {
+                self.count_reads(1);
+                self.engine.get(key)
+            }
         }
     }
 
     fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>> {
+        self.count_reads(keys.len());
         let mut values = self.engine.get_many(keys)?;
         for (key, value) in keys.iter().zip(&mut values) {
             if let Some(own) = self.own(key.table.family, key.as_bytes()) {
@@ -161,7 +177,9 @@ impl View for Txn<'_> {
         };
         let mut own = own.into_iter().peekable();
         let mut stopped = false;
+        self.count_reads(1);
         self.engine.visit(range, order, &mut |key, value| {
+            self.count_reads(1);
             // Own rows that come before this one, then this one unless the batch replaced it.
             while let Some(((_, own_key), write)) = own.next_if(|((_, own_key), _)| match order {
                 Order::Forward => own_key.as_slice() < key,

@@ -16,13 +16,13 @@ use crate::{
 };
 
 /// Keys in one row.
-const CHUNK: usize = 1024;
+const CHUNK: usize = if cfg!(test) { 4 } else { 1024 };
 
 /// How often an append looks whether a checkpoint is due; a power of two.
-const LOOK_EVERY: u32 = 1024;
+const LOOK_EVERY: u32 = if cfg!(test) { 4 } else { 1024 };
 
 /// The fewest versions between two checkpoints of a line.
-const MIN_DISTANCE: u32 = 10_000;
+const MIN_DISTANCE: u32 = if cfg!(test) { 8 } else { 10_000 };
 
 fn prefix(room: RoomNumber, at: StateRef) -> Key {
     STATE_CHECKPOINT
