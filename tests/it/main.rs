@@ -12,5 +12,6 @@
 mod bad_input;
 mod client;
 mod operation;
+mod power_cut;
 mod server;
 mod tidy;

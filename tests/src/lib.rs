@@ -1,1 +1,3 @@
-//! placeholder
+//! What tests of whole servers share.
+
+pub mod power_cut_fs;

@@ -3,7 +3,14 @@
 //! Readers see the published snapshot only: whole commits, all of them as durable as the options
 //! promise. A write reads the applied state, so the next event of a room need not wait for the disk.
 
-use std::{fs, ops::ControlFlow, sync::Arc, thread::JoinHandle};
+use std::{
+    fs::{self, File},
+    io,
+    ops::ControlFlow,
+    path::Path,
+    sync::Arc,
+    thread::JoinHandle,
+};
 
 use parking_lot::Mutex;
 use rocksdb::WriteOptions;
@@ -59,7 +66,7 @@ impl Store {
     /// acknowledged (unless [`Options::accept_data_loss`]).
     pub fn open(options: &Options) -> Result<Self> {
         let directory = &options.path;
-        fs::create_dir_all(directory).map_err(|error| {
+        create_directory(directory).map_err(|error| {
             Error::Open(format!("cannot make {}: {error}", directory.display()))
         })?;
         let engine = Engine::open(options, &directory.join("db"))?;
@@ -148,6 +155,21 @@ impl Store {
         // The sender lives in the pipeline, which `self` holds.
         let _ = ended.wait_for(|ended| *ended).await;
     }
+}
+
+/// Makes a directory, and those above it, so that a power cut does not take it with all that will be
+/// synced inside it: a name is on disk when the directory that it is in was synced.
+fn create_directory(directory: &Path) -> io::Result<()> {
+    if directory.is_dir() {
+        return Ok(());
+    }
+    let parent = match directory.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    create_directory(parent)?;
+    fs::create_dir(directory)?;
+    File::open(parent)?.sync_all()
 }
 
 /// Writes the version of a new store, and refuses a newer one.
