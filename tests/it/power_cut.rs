@@ -20,11 +20,11 @@ const WRITERS: u64 = 8;
 /// (writer, number, position of the commit).
 type Row = (u64, u64, u64);
 
-/// Mounts on a new directory. The mount comes first, so that it goes before its directory.
-fn mount() -> (PowerCutFs, tempfile::TempDir) {
+/// Mounts on a new directory. The mount comes last, so that it is dropped before its directory.
+fn mount() -> (tempfile::TempDir, PowerCutFs) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let disk = PowerCutFs::mount(directory.path()).expect("/dev/fuse can be mounted");
-    (disk, directory)
+    (directory, disk)
 }
 
 /// Where there is no FUSE (some containers), nothing can be said.
@@ -41,7 +41,7 @@ fn the_file_system_keeps_what_was_synced_and_nothing_else() {
     if cannot_mount() {
         return;
     }
-    let (disk, directory) = mount();
+    let (directory, disk) = mount();
     let at = |name: &str| directory.path().join(name);
     let sync = |name: &str| File::open(at(name)).unwrap().sync_all().unwrap();
 
@@ -176,7 +176,7 @@ fn what_was_acknowledged_survives_a_power_cut() {
     if cannot_mount() {
         return;
     }
-    let (disk, directory) = mount();
+    let (directory, disk) = mount();
     let data = directory.path().join("data");
     let mut all = Vec::new();
     for (round, percent) in [0, 0, 30, 100, 70, 0].into_iter().enumerate() {
@@ -213,7 +213,7 @@ fn what_was_left_to_the_operating_system_does_not_survive_a_power_cut() {
     if cannot_mount() {
         return;
     }
-    let (disk, directory) = mount();
+    let (directory, disk) = mount();
     let data = directory.path().join("data");
     let mut child = start_victim(&data, "os");
     let acknowledged = acknowledged(&mut child, 300, || disk.cut(0));
@@ -233,7 +233,7 @@ async fn while_the_disk_stalls_a_commit_waits_and_nobody_sees_it() {
     if cannot_mount() {
         return;
     }
-    let (disk, directory) = mount();
+    let (directory, disk) = mount();
     let store = Store::open(&Options::new(directory.path())).expect("the store opens");
     let row = |store: &Store| {
         store

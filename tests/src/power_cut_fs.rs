@@ -32,7 +32,7 @@ const TTL: Duration = Duration::ZERO;
 const GENERATION: Generation = Generation(0);
 const NO_HANDLE: FileHandle = FileHandle(0);
 
-/// A mounted file system; dropping it unmounts it.
+/// A mounted file system; dropping it unmounts it (files that are still open there keep it).
 pub struct PowerCutFs {
     shared: Arc<Mutex<State>>,
     _session: BackgroundSession,
@@ -93,6 +93,13 @@ impl PowerCutFs {
         for (ino, reply) in std::mem::take(&mut state.waiting) {
             answer(reply, state.disk.sync(ino));
         }
+    }
+}
+
+impl Drop for PowerCutFs {
+    /// Nobody may hang in a sync of a disk that is gone.
+    fn drop(&mut self) {
+        self.cut(0);
     }
 }
 
