@@ -2,6 +2,10 @@
 //! against a running server.
 
 mod create;
+mod history;
+mod members;
+mod redact;
+mod security;
 mod send;
 mod server;
 mod unread;

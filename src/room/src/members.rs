@@ -100,7 +100,7 @@ impl Viewer<'_> {
         };
         let place = match self.standing {
             Standing::Departed { at, .. } => place.min(at),
-            Standing::Joined | Standing::Never => place,
+            Standing::Joined | Standing::Never | Standing::Forgotten => place,
         };
         let Some(entry) = self.entry_at(place)? else {
             return Ok(None);

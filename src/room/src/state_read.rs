@@ -32,7 +32,7 @@ impl Viewer<'_> {
         match self.standing {
             Standing::Joined => Ok(self.head.state),
             Standing::Departed { state, .. } => Ok(state),
-            Standing::Never => {
+            Standing::Never | Standing::Forgotten => {
                 let current = self.head.state;
                 match self.sight(current)?.visibility {
                     HistoryVisibility::WorldReadable => Ok(current),

@@ -142,7 +142,7 @@ impl Viewer<'_> {
     fn last_place(&self) -> TimelinePosition {
         match self.standing {
             Standing::Departed { at, .. } => at,
-            Standing::Joined | Standing::Never => self.head.last_timeline(),
+            Standing::Joined | Standing::Never | Standing::Forgotten => self.head.last_timeline(),
         }
     }
 
@@ -194,7 +194,7 @@ impl Viewer<'_> {
     fn departed_at(&self) -> Option<TimelinePosition> {
         match self.standing {
             Standing::Departed { at, .. } => Some(at),
-            Standing::Joined | Standing::Never => None,
+            Standing::Joined | Standing::Never | Standing::Forgotten => None,
         }
     }
 

@@ -31,8 +31,11 @@ pub(crate) enum Standing {
         /// The state after it.
         state: StateRef,
     },
-    /// Never joined, or has forgotten the room.
+    /// Never joined.
     Never,
+    /// "After this API is called, a user will no longer be able to retrieve history for this room": what everybody may
+    /// read is left.
+    Forgotten,
 }
 
 impl Viewer<'_> {
@@ -44,7 +47,10 @@ impl Viewer<'_> {
         if member.membership == Membership::Join {
             return Ok(Standing::Joined);
         }
-        let Some(mut event) = member.event.filter(|_| !member.forgotten) else {
+        if member.forgotten {
+            return Ok(Standing::Forgotten);
+        }
+        let Some(mut event) = member.event else {
             return Ok(Standing::Never);
         };
         for _ in 0..MAX_CHANGES {
@@ -114,7 +120,7 @@ impl Viewer<'_> {
                 },
             ));
         }
-        if meta.state_key == self.member_key {
+        if meta.state_key == self.member_key && self.standing != Standing::Forgotten {
             // "Likewise, for the user's own `m.room.member` events, the user should be allowed to see the event if their
             // `membership` before *or* after the event would allow them to see it." Own leaves and bans are always shown.
             let membership = self.membership_of(event)?;
@@ -135,16 +141,17 @@ impl Viewer<'_> {
     fn sight_allows(&self, meta: &EventMeta, sight: Sight) -> bool {
         let behind_the_leave = match self.standing {
             Standing::Departed { at, .. } => meta.timeline.is_none_or(|place| place > at),
-            Standing::Joined | Standing::Never => false,
+            Standing::Joined | Standing::Never | Standing::Forgotten => false,
         };
         // A fork may bring events at which the reader was joined long after they left.
         let membership = sight
             .membership
+            .filter(|_| self.standing != Standing::Forgotten)
             .filter(|membership| !(behind_the_leave && *membership == Membership::Join));
         let joined_later = match self.standing {
             Standing::Joined => JoinedLater::Yes,
             Standing::Departed { .. } if !behind_the_leave => JoinedLater::Yes,
-            Standing::Departed { .. } | Standing::Never => JoinedLater::No,
+            Standing::Departed { .. } | Standing::Never | Standing::Forgotten => JoinedLater::No,
         };
         allows(sight.visibility, membership, joined_later)
     }
