@@ -19,6 +19,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("hearth-storage", 1),
     ("hearth-room", 3),
     ("hearth-user", 3),
+    ("hearth-media", 3),
     ("hearth-auth", 4),
     ("hearth-sync", 4),
     ("hearth-api", 6),

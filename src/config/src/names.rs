@@ -9,7 +9,11 @@ use serde::{
 use crate::{Config, section};
 
 /// Secrets; each has a twin `<name>_file` that names a file with the secret in it.
-pub(crate) const SECRETS: [(&str, &str); 1] = [("registration", "shared_secret")];
+pub(crate) const SECRETS: [(&str, &str); 3] = [
+    ("media", "s3_access_key_id"),
+    ("media", "s3_secret_access_key"),
+    ("registration", "shared_secret"),
+];
 
 /// What the twin of a secret has behind its name.
 pub(crate) const FILE_SUFFIX: &str = "_file";

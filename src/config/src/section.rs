@@ -63,8 +63,23 @@ pub enum Durability {
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
 pub struct Media {
-    /// The directory of the files; by default `media` inside `storage.path`. Not used before media is served.
+    /// The directory of the files; by default `media` inside `storage.path`. With a bucket, uploads rest there on
+    /// their way.
     pub path: PathBuf,
+    /// The most bytes of one file.
+    pub max_upload_size: u64,
+    /// Whether the deprecated endpoints, which ask nobody who they are, serve what is uploaded from now on.
+    pub legacy_endpoints: bool,
+    /// Keeps the files in this bucket of an S3 object store instead of on disk.
+    pub s3_bucket: Option<String>,
+    /// The object store's URL; by default that of AWS for the region.
+    pub s3_endpoint: Option<String>,
+    /// The region of the bucket.
+    pub s3_region: Option<String>,
+    /// The key id; without keys those of the machine's role are used.
+    pub s3_access_key_id: Option<Secret>,
+    /// The key.
+    pub s3_secret_access_key: Option<Secret>,
 }
 
 /// `[registration]`: who may make an account.
@@ -168,6 +183,13 @@ impl Default for Media {
     fn default() -> Self {
         Self {
             path: PathBuf::from("./data/media"),
+            max_upload_size: 50 << 20,
+            legacy_endpoints: false,
+            s3_bucket: None,
+            s3_endpoint: None,
+            s3_region: None,
+            s3_access_key_id: None,
+            s3_secret_access_key: None,
         }
     }
 }
@@ -227,8 +249,25 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     {
         return conflict("storage.cache_mb: at least 64");
     }
+    check_media(&config.media)?;
     if config.rooms.default_version.rules().is_none() {
         return conflict("rooms.default_version: not a room version this server knows");
+    }
+    Ok(())
+}
+
+fn check_media(media: &Media) -> Result<(), ConfigError> {
+    let conflict = |text: &str| Err(ConfigError::Conflict(text.to_owned()));
+    // Positions in files and in answers are signed numbers in many clients.
+    if media.max_upload_size == 0 || media.max_upload_size > 1 << 40 {
+        return conflict("media.max_upload_size: between 1 byte and 1 TiB");
+    }
+    if media.s3_access_key_id.is_some() != media.s3_secret_access_key.is_some() {
+        return conflict("media.s3_access_key_id and media.s3_secret_access_key: both or none");
+    }
+    let s3 = media.s3_endpoint.is_some() || media.s3_region.is_some();
+    if media.s3_bucket.is_none() && (s3 || media.s3_access_key_id.is_some()) {
+        return conflict("media.s3_bucket: needed by the other options of S3");
     }
     Ok(())
 }

@@ -83,6 +83,13 @@ fn the_example_names_every_option_with_its_default() {
     let unset: Vec<_> = all.difference(&set).map(String::as_str).collect();
     let expected = [
         "media.path",
+        "media.s3_access_key_id",
+        "media.s3_access_key_id_file",
+        "media.s3_bucket",
+        "media.s3_endpoint",
+        "media.s3_region",
+        "media.s3_secret_access_key",
+        "media.s3_secret_access_key_file",
         "registration.shared_secret",
         "registration.shared_secret_file",
         "server.public_url",
@@ -326,4 +333,22 @@ fn the_cache_is_a_quarter_of_the_memory_and_at_least_64_mib() {
     assert_eq!(storage.cache_bytes(None), 64 << 20);
     storage.cache_mb = Some(100);
     assert_eq!(storage.cache_bytes(Some(4 << 30)), 100 << 20);
+}
+
+#[test]
+fn the_options_of_s3_belong_together() {
+    let wrong = [
+        &["media.s3_region=eu-central-1"][..],
+        &["media.s3_bucket=b", "media.s3_access_key_id=k"],
+        &["media.max_upload_size=0"],
+    ];
+    for sets in wrong {
+        assert!(message(from_sets(sets)).starts_with("media."), "{sets:?}");
+    }
+    let sets = [
+        "media.s3_bucket=b",
+        "media.s3_access_key_id=k",
+        "media.s3_secret_access_key=s",
+    ];
+    assert!(from_sets(&sets).is_ok());
 }

@@ -20,6 +20,7 @@ mod hash;
 mod key;
 pub mod log;
 mod marker;
+pub mod media;
 pub mod membership;
 pub mod meta;
 mod options;

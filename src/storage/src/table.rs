@@ -184,6 +184,14 @@ pub const CORRECTION: Table = Table::new(Family::Timeline, 0x2b, "correction");
 pub const LOCAL_MEMBER: Table = Table::new(Family::Timeline, 0x2c, "local_member");
 /// Room number, server name -> its joined users.
 pub const SERVER: Table = Table::new(Family::Timeline, 0x2a, "server");
+/// Origin, media id -> the file and what is known of it.
+pub const MEDIA: Table = Table::new(Family::Index, 0x40, "media");
+/// SHA-256 of a file -> how often it is named, whether it is quarantined.
+pub const MEDIA_BLOB: Table = Table::new(Family::Index, 0x41, "media_blob");
+/// SHA-256 of a file that nothing names -> since when.
+pub const MEDIA_GARBAGE: Table = Table::new(Family::Index, 0x42, "media_garbage");
+/// SHA-256 of a file, width, height, method, animated -> the thumbnail.
+pub const MEDIA_THUMBNAIL: Table = Table::new(Family::Index, 0x43, "media_thumbnail");
 /// User number, room number -> stamped current membership.
 pub const MEMBER: Table = Table::new(Family::User, 0x20, "member");
 /// User number, device id, endpoint, room number, hash of the transaction id -> event id.
