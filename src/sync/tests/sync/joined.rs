@@ -260,10 +260,7 @@ async fn account_data_of_rooms_and_of_none() {
     let server = Server::new();
     let alice = server.user("alice").await;
     let room = server.public_room(&alice).await;
-    let number = server
-        .store()
-        .read(|view| storage::room::number(view, &room))
-        .unwrap();
+    let number = Some(server.number(&room));
     let mut client = server.client(&alice);
     client.sync().await;
     let set = async |room, event_type: &str, content| {

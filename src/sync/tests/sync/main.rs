@@ -6,6 +6,8 @@
     reason = "a test that panics has failed, also in its helper functions"
 )]
 
+mod foreign;
+mod forks;
 mod joined;
 mod lazy;
 mod left;

@@ -21,6 +21,10 @@ pub fn raw(value: &Value) -> Box<RawValue> {
     serde_json::value::to_raw_value(value).unwrap()
 }
 
+pub fn key() -> SigningKey {
+    SigningKey::from_seed([1; 32], "1").unwrap()
+}
+
 impl Server {
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
@@ -28,7 +32,7 @@ impl Server {
         let store = Store::open(&options).unwrap();
         let options = room::Options {
             server_name: server_name!("example.org").to_owned(),
-            signing_key: SigningKey::from_seed([1; 32], "1").unwrap(),
+            signing_key: key(),
             default_version: RoomVersionId::V12,
             redaction_retention_ms: 0,
             cache_bytes: 8 << 20,
