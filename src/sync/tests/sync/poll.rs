@@ -165,3 +165,56 @@ async fn old_tokens_go_on_after_the_memory_is_gone() {
     );
     assert!(answer["rooms"]["join"][quiet.as_str()].is_null());
 }
+
+/// Senders and waiting polls on several threads at once: no wake-up is lost, nothing comes twice.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn nobody_misses_anything_under_load() {
+    const EACH: usize = 25;
+    let server = std::sync::Arc::new(Server::new());
+    let alice = server.user("alice").await;
+    let room = server.public_room(&alice).await;
+    let mut users = vec![alice];
+    for name in ["bob", "carol", "dave", "erin"] {
+        let user = server.user(name).await;
+        server.join(&user, &room).await;
+        users.push(user);
+    }
+    let mut waiting = Vec::new();
+    for user in &users {
+        let mut client = server.client(user).with_filter(json!({
+            "room": { "timeline": { "limit": 1000 } },
+        }));
+        client.sync().await;
+        let (room, all) = (room.clone(), users.len() * EACH);
+        waiting.push(tokio::spawn(async move {
+            let mut got = std::collections::HashSet::new();
+            while got.len() < all {
+                let answer = client.poll().await;
+                let shown = timeline(&answer["rooms"]["join"][room.as_str()]);
+                assert!(!shown.is_empty(), "a poll ended without a reason");
+                for body in shown {
+                    assert!(got.insert(body), "an event came twice");
+                }
+            }
+        }));
+    }
+    let senders: Vec<_> = users
+        .iter()
+        .map(|user| {
+            let (server, user, room) = (server.clone(), user.clone(), room.clone());
+            tokio::spawn(async move {
+                for n in 0..EACH {
+                    server
+                        .say(&user, &room, &format!("{n} of {}", user.user_id))
+                        .await;
+                }
+            })
+        })
+        .collect();
+    for task in senders.into_iter().chain(waiting) {
+        timeout(Duration::from_secs(15), task)
+            .await
+            .unwrap()
+            .unwrap();
+    }
+}
