@@ -102,7 +102,9 @@ impl RoomTxn<'_, '_> {
                 users.insert(user);
             }
         }
-        if let Some(sender) = user::number(self.view(), sender)? {
+        if !users.is_empty()
+            && let Some(sender) = user::number(self.view(), sender)?
+        {
             users.remove(&sender);
         }
         Ok(users)
