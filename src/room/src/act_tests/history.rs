@@ -365,6 +365,49 @@ async fn context() {
     assert!(context.state.len() >= 6);
 }
 
+/// B15: a token names a place and gives no right; any numbers in it are a place.
+#[tokio::test]
+async fn b15_extreme_tokens_are_places() {
+    let server = Server::new();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = server.public_room(&alice).await;
+    server.say(&alice, &room, "x").await;
+    let (low, high) = (i64::MIN, i64::MAX);
+    let mut tokens = vec![format!("l1_{}", u64::MAX), "l1_0".to_owned()];
+    for at in [low, -1, 0, 1, high] {
+        tokens.push(format!("a1_{at}"));
+        for depth in [0, 1, u64::MAX] {
+            tokens.push(format!("t1_{depth}_{at}"));
+        }
+    }
+    for token in tokens {
+        let token: PageToken = token.parse().unwrap();
+        for direction in [Direction::Backward, Direction::Forward] {
+            let whole = MessagesRequest {
+                to: Some(token),
+                ..request(Some(token), direction, 100)
+            };
+            assert!(
+                server.page(&alice, &room, whole).await.chunk.is_empty(),
+                "{token}"
+            );
+            let page = server
+                .page(&alice, &room, request(Some(token), direction, 100))
+                .await;
+            assert!(page.chunk.len() <= 7, "{token}");
+            let stranger = server
+                .rooms
+                .messages(&bob, &room, request(Some(token), direction, 100));
+            assert!(stranger.await.is_err());
+        }
+        let members = crate::MembersRequest {
+            at: Some(token),
+            ..crate::MembersRequest::default()
+        };
+        assert!(server.rooms.members(&alice, &room, members).await.is_ok());
+    }
+}
+
 /// A redaction names its target where old and new clients look for it.
 #[tokio::test]
 async fn redactions_name_their_target_twice() {
