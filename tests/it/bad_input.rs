@@ -3,16 +3,16 @@
 use api::Route;
 use futures::{StreamExt as _, stream};
 use reqwest::{Method, RequestBuilder, StatusCode};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::server::{TestServer, User};
 
 /// Parameters as they should be, for routes where the rest of the request is bad.
-fn fill(path: &str, user: &User<'_>) -> String {
+fn fill(path: &str, user: &User<'_>, room_id: &str) -> String {
     path.split('/')
         .map(|segment| match segment {
             "{user_id}" => user.user_id.clone(),
-            "{room_id}" | "{room_id_or_alias}" => "!room:localhost".to_owned(),
+            "{room_id}" | "{room_id_or_alias}" => room_id.to_owned(),
             "{event_id}" => "$event".to_owned(),
             "{kind}" => "override".to_owned(),
             segment if segment.starts_with('{') => "x".to_owned(),
@@ -44,6 +44,10 @@ fn routes() -> impl Iterator<Item = Route> {
 
 fn has_body(route: &Route) -> bool {
     route.method != Method::GET
+}
+
+fn ends_session(path: &str) -> bool {
+    path.contains("/logout")
 }
 
 /// Sends a request; an answer that is no success must say why, and never that it is the server's fault.
@@ -84,8 +88,9 @@ async fn each_route<F: Future<Output = ()>>(case: impl Fn(Route) -> F) {
 async fn tokens() {
     let server = TestServer::start().await;
     let alice = server.register("alice").await;
+    let room_id = alice.create_room(&json!({})).await;
     each_route(async |route| {
-        let path = fill(route.path, &alice);
+        let path = fill(route.path, &alice, &room_id);
         let request = || {
             let request = server.request(route.method.clone(), &path);
             if has_body(&route) {
@@ -126,6 +131,7 @@ async fn tokens() {
 async fn bodies_that_no_endpoint_takes() {
     let server = TestServer::start().await;
     let alice = server.register("alice").await;
+    let room_id = alice.create_room(&json!({})).await;
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(100), "]".repeat(100));
     let abyss = "{\"a\":".repeat(100_000);
     let huge = format!("{{\"a\":\"{}\"}}", "a".repeat(13_107_200));
@@ -144,7 +150,7 @@ async fn bodies_that_no_endpoint_takes() {
         if !has_body(&route) {
             return;
         }
-        let path = fill(route.path, &alice);
+        let path = fill(route.path, &alice, &room_id);
         for (name, body, status, errcode) in cases {
             let what = format!("{} {path} with {name}", route.method);
             let request = alice.request(route.method.clone(), &path);
@@ -245,7 +251,8 @@ async fn empty_bodies_and_wrong_types() {
         // Some of these requests succeed and end the session.
         let name = names.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         let mut user = server.register(&format!("user{name}")).await;
-        let path = fill(route.path, &user);
+        let room_id = user.create_room(&json!({})).await;
+        let path = fill(route.path, &user, &room_id);
         for (number, body) in bodies.iter().enumerate() {
             if !has_body(&route) {
                 continue;
@@ -256,7 +263,7 @@ async fn empty_bodies_and_wrong_types() {
                 user.request(route.method.clone(), &path).body(body.clone()),
             );
             let (_, errcode) = answer.await;
-            if errcode.is_empty() && path.contains("/logout") {
+            if errcode.is_empty() && ends_session(&path) {
                 user = server.register(&format!("user{name}.{number}")).await;
             }
         }
@@ -268,6 +275,7 @@ async fn empty_bodies_and_wrong_types() {
 async fn paths_and_queries() {
     let server = TestServer::start().await;
     let alice = server.register("alice").await;
+    let room_id = alice.create_room(&json!({})).await;
     let long = "a".repeat(300);
     let values = [
         "x",
@@ -303,8 +311,7 @@ async fn paths_and_queries() {
             }
         };
         // A session that has ended would hide everything after it.
-        let ends_session = route.path.contains("/logout");
-        if ends_session {
+        if ends_session(route.path) {
             return;
         }
         for value in values {
@@ -313,7 +320,7 @@ async fn paths_and_queries() {
             send(&what, body(alice.request(route.method.clone(), &path))).await;
         }
         for query in queries {
-            let path = format!("{}{query}", fill(route.path, &alice));
+            let path = format!("{}{query}", fill(route.path, &alice, &room_id));
             let what = format!("{} {path}", route.method);
             send(&what, body(alice.request(route.method.clone(), &path))).await;
         }
@@ -326,8 +333,9 @@ async fn paths_and_queries() {
 async fn other_methods() {
     let server = TestServer::start().await;
     let alice = server.register("alice").await;
+    let room_id = alice.create_room(&json!({})).await;
     each_route(async |route| {
-        let path = fill(route.path, &alice);
+        let path = fill(route.path, &alice, &room_id);
         let patch = alice.request(Method::PATCH, &path);
         let answer = send(&format!("PATCH {path}"), patch).await;
         assert_eq!(

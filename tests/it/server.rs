@@ -4,7 +4,11 @@ use std::{
     io::{BufRead as _, BufReader, Read},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
-    sync::{Arc, Mutex, mpsc},
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU32, Ordering},
+        mpsc,
+    },
     time::Duration,
 };
 
@@ -25,6 +29,7 @@ pub struct TestServer {
     http: reqwest::Client,
     log: Output,
     terminal: Output,
+    transactions: AtomicU32,
 }
 
 /// What a process has written so far.
@@ -49,6 +54,7 @@ impl TestServer {
             http: reqwest::Client::new(),
             log: running.log,
             terminal: running.terminal,
+            transactions: AtomicU32::new(0),
         }
     }
 
@@ -167,6 +173,21 @@ impl<'a> User<'a> {
 
     pub async fn delete(&self, path: &str, body: &Value) -> Answer {
         Answer::of(self.request(Method::DELETE, path).json(body)).await
+    }
+
+    /// A new room.
+    pub async fn create_room(&self, body: &Value) -> String {
+        let answer = self.post("/_matrix/client/v3/createRoom", body).await.ok();
+        answer["room_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Sends a text message; the event's id.
+    pub async fn send_text(&self, room_id: &str, text: &str) -> String {
+        let number = self.server.transactions.fetch_add(1, Ordering::Relaxed);
+        let path = format!("/_matrix/client/v3/rooms/{room_id}/send/m.room.message/t{number}");
+        let body = json!({ "msgtype": "m.text", "body": text });
+        let answer = self.put(&path, &body).await.ok();
+        answer["event_id"].as_str().unwrap().to_owned()
     }
 }
 

@@ -2,19 +2,59 @@
 //! its request types.
 
 pub(crate) mod account;
+pub(crate) mod alias;
 pub(crate) mod capabilities;
 pub(crate) mod config;
+pub(crate) mod context;
 pub(crate) mod device;
 pub(crate) mod discovery;
 pub(crate) mod filter;
+pub(crate) mod membership;
+pub(crate) mod message;
 pub(crate) mod profile;
 pub(crate) mod push;
+pub(crate) mod redact;
+pub(crate) mod room;
 pub(crate) mod session;
+pub(crate) mod state;
+pub(crate) mod sync;
 
+use ::room::{Actor, PageToken};
+use ::sync::SyncToken;
 use auth::Requester;
-use ruma_common::UserId;
+use ruma_common::{OwnedRoomId, RoomAliasId, UserId};
 
-use crate::{Error, Result};
+use crate::{Error, Result, Services};
+
+/// Who acts or reads in rooms.
+fn actor(requester: Requester) -> Actor {
+    Actor {
+        user_id: requester.user_id,
+        user: requester.user,
+        device_id: requester.device_id,
+    }
+}
+
+/// A place in a room's history as a client names it: a token of a page, or of sync.
+fn page_token(text: Option<&str>) -> Result<Option<PageToken>> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let of_page = text.parse::<PageToken>().ok();
+    let of_sync = || text.parse::<SyncToken>().ok();
+    of_page
+        .or_else(|| of_sync().map(|token| PageToken::from(token.position())))
+        .map(Some)
+        .ok_or_else(|| Error::invalid_param("Unknown pagination token"))
+}
+
+/// The room that an alias of this server points to.
+fn room_of_alias(services: &Services, alias: &RoomAliasId) -> Result<OwnedRoomId> {
+    services
+        .rooms
+        .room_of_alias(alias)?
+        .ok_or_else(|| Error::not_found("Room alias not found"))
+}
 
 /// What a user keeps here is for that user only.
 fn must_be(requester: &Requester, user_id: &UserId) -> Result<()> {

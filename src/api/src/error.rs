@@ -137,6 +137,15 @@ impl Error {
         Self(Box::new(Inner::Locked))
     }
 
+    /// "M_THREEPID_DENIED: Authentication could not be performed on the third-party identifier": nobody is known by one.
+    pub(crate) fn no_third_party_ids() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            ErrorKind::ThreepidDenied,
+            "Third-party identifiers are not supported",
+        )
+    }
+
     /// "M_GUEST_ACCESS_FORBIDDEN": there are no guests here.
     pub(crate) fn no_guests() -> Self {
         Self::new(

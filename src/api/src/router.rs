@@ -17,12 +17,15 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 use crate::{
     Error, Services,
-    client::{account, capabilities, config, device, discovery, filter, profile, push, session},
+    client::{
+        account, alias, capabilities, config, context, device, discovery, filter, membership,
+        message, profile, push, redact, room, session, state, sync,
+    },
     endpoint::{Endpoint, Limits, endpoint, interactive, own, with_limits},
     layer,
 };
 
-/// The client-server API.
+/// The client-server API: accounts.
 fn client() -> Vec<Endpoint> {
     vec![
         // what a client asks first
@@ -42,6 +45,7 @@ fn client() -> Vec<Endpoint> {
         endpoint(account::registration_token_validity),
         endpoint(account::whoami),
         interactive(account::change_password),
+        interactive(account::deactivate),
         // devices
         endpoint(device::devices),
         endpoint(device::device),
@@ -66,6 +70,45 @@ fn client() -> Vec<Endpoint> {
     ]
 }
 
+/// The client-server API: rooms.
+fn rooms() -> Vec<Endpoint> {
+    vec![
+        endpoint(sync::sync),
+        with_limits(LARGE, room::create),
+        endpoint(alias::get),
+        // membership
+        endpoint(membership::join),
+        endpoint(membership::join_by_id_or_alias),
+        endpoint(membership::leave),
+        endpoint(membership::forget),
+        endpoint(membership::invite),
+        endpoint(membership::kick),
+        endpoint(membership::ban),
+        endpoint(membership::unban),
+        endpoint(membership::members),
+        endpoint(membership::joined_members),
+        endpoint(membership::joined_rooms),
+        // events
+        endpoint(message::send),
+        endpoint(message::messages),
+        endpoint(context::context),
+        endpoint(room::event),
+        endpoint(redact::redact),
+        // state
+        endpoint(state::all),
+        endpoint(state::get).also(&STATE_WITHOUT_KEY),
+        endpoint(state::send).also(&STATE_WITHOUT_KEY),
+    ]
+}
+
+/// "When an empty string, the trailing slash on this endpoint is optional."
+const STATE_WITHOUT_KEY: [&str; 4] = [
+    "/_matrix/client/r0/rooms/{room_id}/state/{event_type}",
+    "/_matrix/client/r0/rooms/{room_id}/state/{event_type}/",
+    "/_matrix/client/v3/rooms/{room_id}/state/{event_type}",
+    "/_matrix/client/v3/rooms/{room_id}/state/{event_type}/",
+];
+
 /// What operators' tools know from Synapse.
 fn admin() -> Vec<Endpoint> {
     let path = "/_synapse/admin/v1/register";
@@ -80,8 +123,14 @@ const LOGIN: Limits = Limits {
     ..Limits::DEFAULT
 };
 
+/// Bodies that may hold many events: 200 of 64 KiB.
+const LARGE: Limits = Limits {
+    body: 13_107_200,
+    ..Limits::DEFAULT
+};
+
 fn endpoints() -> impl Iterator<Item = Endpoint> {
-    client().into_iter().chain(admin())
+    client().into_iter().chain(rooms()).chain(admin())
 }
 
 /// For load balancers; answered without touching anything.

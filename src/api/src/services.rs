@@ -2,7 +2,9 @@
 
 use auth::Auth;
 use ipnet::IpNet;
+use room::Rooms;
 use ruma_common::{OwnedServerName, RoomVersionId};
+use sync::Syncer;
 use user::Users;
 
 /// The domain crates' handles and what of the configuration an answer shows. Made in `main/src/compose.rs`; no
@@ -12,6 +14,10 @@ pub struct Services {
     pub auth: Auth,
     /// What belongs to users.
     pub users: Users,
+    /// What users do in rooms, and what of rooms they are shown.
+    pub rooms: Rooms,
+    /// What of all this is new for a device.
+    pub syncer: Syncer,
     /// The name of this server.
     pub server_name: OwnedServerName,
     /// The version of a room whose creator asks for none.

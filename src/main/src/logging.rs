@@ -5,13 +5,16 @@ use std::io::IsTerminal as _;
 use config::{Log, LogFormat};
 use tracing_subscriber::{EnvFilter, filter::ParseError};
 
+/// ruma tells at level info how it judges every event.
+const QUIET: &str = "ruma_state_res=warn";
+
 /// Installs the subscriber of this process, and has panics logged.
 ///
 /// # Errors
 ///
 /// `log.level` is no level and no list of directives.
 pub(crate) fn start(log: &Log) -> Result<(), ParseError> {
-    let filter = EnvFilter::try_new(&log.level)?;
+    let filter = EnvFilter::try_new(format!("{QUIET},{}", log.level))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);

@@ -53,7 +53,7 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let House {
         auth,
         router,
-        stopping,
+        syncer,
     } = compose::compose(config).await?;
     welcome::first_administrator(&auth).await?;
     let last_seen = tokio::spawn(write_last_seen(auth.clone()));
@@ -61,7 +61,7 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     signals.wait().await;
     tracing::info!("stopping");
     // Long polls answer now; everything else gets the time it needs.
-    stopping.send_replace(true);
+    syncer.close();
     tokio::select! {
         () = server.stop() => tracing::info!("stopped"),
         () = signals.wait() => tracing::warn!("stopped without waiting for requests"),

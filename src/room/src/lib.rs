@@ -11,6 +11,7 @@ mod event_cache;
 mod filter;
 mod learn;
 mod lock;
+mod lookup;
 mod members;
 mod membership;
 mod named_state;

@@ -101,6 +101,24 @@ impl Rooms {
         .await
     }
 
+    /// Leaves every room and rejects every invite: "homeservers SHOULD […] part the user from all rooms they are
+    /// joined to" when an account is closed. A room that does not let the user go stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// [`ActError::Storage`].
+    pub async fn leave_all(&self, actor: &Actor) -> Result<(), ActError> {
+        let rooms = self
+            .store()
+            .read(|view| crate::members::present_rooms(view, actor))?;
+        for room_id in rooms {
+            if let Err(ActError::Storage(error)) = self.leave(actor, &room_id, None).await {
+                return Err(error.into());
+            }
+        }
+        Ok(())
+    }
+
     /// "This API stops a user remembering about a particular room."
     ///
     /// # Errors

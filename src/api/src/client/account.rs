@@ -3,10 +3,12 @@
 use std::sync::Arc;
 
 use auth::{
-    NewDevice, OtherDevices, RegistrationRequest, Session, SharedSecretRegistration, UiaRequest,
+    Erasure, NewDevice, OtherDevices, RegistrationRequest, Session, SharedSecretRegistration,
+    UiaRequest,
 };
 use ruma_client_api::account::{
-    change_password, check_registration_token_validity, get_username_availability,
+    ThirdPartyIdRemovalStatus, change_password, check_registration_token_validity, deactivate,
+    get_username_availability,
     register::{self, LoginType, RegistrationKind},
     whoami,
 };
@@ -14,7 +16,7 @@ use ruma_common::{DeviceId, ServerName, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::{Args, Error, Result, Services, answer::Json};
+use crate::{Args, Error, Result, Services, answer::Json, client::actor};
 
 /// `POST /_matrix/client/v3/register`
 pub(crate) async fn register(
@@ -118,6 +120,28 @@ pub(crate) async fn change_password(
         .change_password(&requester, password, others)
         .await?;
     Ok(change_password::v3::Response::new())
+}
+
+/// `POST /_matrix/client/v3/account/deactivate`
+pub(crate) async fn deactivate(
+    services: Arc<Services>,
+    args: Args<deactivate::v3::Request>,
+    uia: UiaRequest,
+) -> Result<deactivate::v3::Response> {
+    let requester = args.requester.ok_or_else(Error::missing_token)?;
+    services.auth.confirm(&requester, &uia).await?;
+    let erasure = match args.request.erase {
+        true => Erasure::Erase,
+        false => Erasure::Keep,
+    };
+    services
+        .auth
+        .deactivate(&requester.user_id, erasure)
+        .await?;
+    services.rooms.leave_all(&actor(requester)).await?;
+    // There are no third-party identifiers that could still be bound.
+    let unbound = ThirdPartyIdRemovalStatus::Success;
+    Ok(deactivate::v3::Response::new(unbound))
 }
 
 /// `GET /_matrix/client/v3/account/whoami`

@@ -7,10 +7,12 @@ use auth::{
     SharedSecretError, TokenError, UiaError,
 };
 use http::StatusCode;
+use room::{ActError, CreateError, ReadError};
 use ruma_common::api::error::{
     ErrorKind, LimitExceededErrorData, ResourceLimitExceededErrorData, RetryAfter,
     UnknownTokenErrorData,
 };
+use sync::SyncError;
 use user::{AccountDataError, FilterError, ProfileError};
 
 use super::{Error, Inner};
@@ -203,6 +205,70 @@ impl From<FilterError> for Error {
                 Self::bad_request(ErrorKind::ResourceLimitExceeded(data), message)
             }
             FilterError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<ActError> for Error {
+    fn from(error: ActError) -> Self {
+        let message = error.to_string();
+        match error {
+            ActError::Forbidden(_) | ActError::NotJoined | ActError::NeedsFederation => {
+                Self::forbidden(message)
+            }
+            ActError::NotFound => Self::not_found(message),
+            ActError::BadJson(_) => Self::bad_json(message),
+            ActError::InvalidParam(_) => Self::invalid_param(message),
+            ActError::TooLarge(_) => Self::too_large(message),
+            ActError::DuplicateAnnotation => {
+                Self::bad_request(ErrorKind::DuplicateAnnotation, message)
+            }
+            ActError::BadAlias => Self::bad_request(ErrorKind::BadAlias, message),
+            ActError::Unknown(_) => Self::unknown(message),
+            ActError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<CreateError> for Error {
+    fn from(error: CreateError) -> Self {
+        let message = error.to_string();
+        match error {
+            CreateError::UnsupportedRoomVersion => {
+                Self::bad_request(ErrorKind::UnsupportedRoomVersion, message)
+            }
+            CreateError::InvalidRoomState(_) => {
+                Self::bad_request(ErrorKind::InvalidRoomState, message)
+            }
+            CreateError::RoomInUse => Self::bad_request(ErrorKind::RoomInUse, message),
+            CreateError::Act(error) => error.into(),
+        }
+    }
+}
+
+impl From<ReadError> for Error {
+    fn from(error: ReadError) -> Self {
+        let message = error.to_string();
+        match error {
+            ReadError::Forbidden => Self::forbidden(message),
+            ReadError::NotFound => Self::not_found(message),
+            ReadError::InvalidParam(_) => Self::invalid_param(message),
+            ReadError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<SyncError> for Error {
+    fn from(error: SyncError) -> Self {
+        match error {
+            SyncError::InvalidToken => Self::invalid_param(error.to_string()),
+            SyncError::SessionEnded => Self::unknown_token(),
+            SyncError::Storage(error) => error.into(),
+            SyncError::Closing | _ => Self::new(
+                StatusCode::SERVICE_UNAVAILABLE,
+                ErrorKind::Unknown,
+                "The server is shutting down",
+            ),
         }
     }
 }

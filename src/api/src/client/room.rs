@@ -1,0 +1,93 @@
+//! Creating rooms, and single events of them.
+
+use std::sync::Arc;
+
+use ::room::{CreateRoom, InitialState, Preset, Visibility};
+use ruma_client_api::room::{
+    Visibility as RequestedVisibility,
+    create_room::{self, v3::RoomPreset},
+    get_room_event,
+};
+use ruma_common::serde::Raw;
+use ruma_events::AnyInitialStateEvent;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use crate::{Args, Error, Result, Services, answer::Json, client::actor};
+
+/// `POST /_matrix/client/v3/createRoom`
+pub(crate) async fn create(
+    services: Arc<Services>,
+    args: Args<create_room::v3::Request>,
+) -> Result<create_room::v3::Response> {
+    let request = args.request;
+    let initial_state = request.initial_state.iter().map(initial_state);
+    let request = CreateRoom {
+        room_version: request.room_version,
+        preset: request.preset.as_ref().map(preset).transpose()?,
+        visibility: visibility(&request.visibility)?,
+        creation_content: request.creation_content.map(Raw::into_json),
+        initial_state: initial_state.collect::<Result<_>>()?,
+        power_level_content_override: request.power_level_content_override.map(Raw::into_json),
+        name: request.name,
+        topic: request.topic,
+        room_alias_name: request.room_alias_name,
+        invite: request.invite,
+        invite_3pid: request.invite_3pid.len(),
+        is_direct: request.is_direct,
+    };
+    let room_id = services
+        .rooms
+        .create(&actor(args.requester), request)
+        .await?;
+    Ok(create_room::v3::Response::new(room_id))
+}
+
+fn preset(preset: &RoomPreset) -> Result<Preset> {
+    match preset {
+        RoomPreset::PrivateChat => Ok(Preset::PrivateChat),
+        RoomPreset::PublicChat => Ok(Preset::PublicChat),
+        RoomPreset::TrustedPrivateChat => Ok(Preset::TrustedPrivateChat),
+        _ => Err(Error::bad_json("Unknown preset")),
+    }
+}
+
+fn visibility(visibility: &RequestedVisibility) -> Result<Visibility> {
+    match visibility {
+        RequestedVisibility::Private => Ok(Visibility::Private),
+        RequestedVisibility::Public => Ok(Visibility::Public),
+        _ => Err(Error::bad_json("Unknown visibility")),
+    }
+}
+
+fn initial_state(event: &Raw<AnyInitialStateEvent>) -> Result<InitialState> {
+    #[derive(Deserialize)]
+    struct Event {
+        #[serde(rename = "type")]
+        event_type: String,
+        #[serde(default)]
+        state_key: String,
+        content: Box<RawValue>,
+    }
+    let event: Event = event
+        .deserialize_as_unchecked()
+        .map_err(|error| Error::bad_json(format!("initial_state: {error}")))?;
+    Ok(InitialState {
+        event_type: event.event_type,
+        state_key: event.state_key,
+        content: event.content,
+    })
+}
+
+/// `GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}`
+pub(crate) async fn event(
+    services: Arc<Services>,
+    args: Args<get_room_event::v3::Request>,
+) -> Result<Json> {
+    let request = args.request;
+    let event =
+        services
+            .rooms
+            .event(&actor(args.requester), &request.room_id, &request.event_id)?;
+    Ok(event.into())
+}

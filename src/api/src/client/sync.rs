@@ -1,0 +1,55 @@
+//! `/sync`.
+
+use std::sync::Arc;
+
+use ::sync::{Filter, SyncRequest, SyncToken};
+use auth::Requester;
+use ruma_client_api::sync::sync_events::v3::{Filter as RequestedFilter, Request};
+
+use crate::{Args, Error, Result, Services, answer::Json, client::actor};
+
+/// `GET /_matrix/client/v3/sync`
+pub(crate) async fn sync(services: Arc<Services>, args: Args<Request>) -> Result<Json> {
+    let request = args.request;
+    let filter = filter(&services, &args.requester, request.filter)?;
+    let body = services
+        .syncer
+        .sync(SyncRequest {
+            actor: actor(args.requester),
+            since: since(request.since.as_deref())?,
+            filter: Arc::new(filter),
+            full_state: request.full_state,
+            use_state_after: request.use_state_after,
+            timeout: request.timeout.unwrap_or_default(),
+        })
+        .await?;
+    Ok(Json(body))
+}
+
+fn since(text: Option<&str>) -> Result<Option<SyncToken>> {
+    text.filter(|text| !text.is_empty())
+        .map(|text| {
+            text.parse()
+                .map_err(|_| Error::invalid_param("Unknown sync token"))
+        })
+        .transpose()
+}
+
+/// "The ID of a filter created using the filter API or a filter JSON object encoded as a string."
+fn filter(
+    services: &Services,
+    requester: &Requester,
+    filter: Option<RequestedFilter>,
+) -> Result<Filter> {
+    let filter_id = match filter {
+        None => return Ok(Filter::default()),
+        Some(RequestedFilter::FilterDefinition(definition)) => return Ok(Filter::new(&definition)),
+        Some(RequestedFilter::FilterId(filter_id)) => filter_id,
+        Some(_) => return Err(Error::invalid_param("Unknown filter")),
+    };
+    let stored = services.users.filter(requester.user, &filter_id)?;
+    let stored = stored.ok_or_else(|| Error::invalid_param("Unknown filter"))?;
+    let definition = serde_json::from_str(stored.get())
+        .map_err(|error| Error::invalid_param(format!("filter: {error}")))?;
+    Ok(Filter::new(&definition))
+}
