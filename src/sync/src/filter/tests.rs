@@ -1,3 +1,5 @@
+//! Filters, compiled and asked.
+
 use ruma_client_api::filter::FilterDefinition;
 use ruma_common::{room_id, user_id};
 
