@@ -5,6 +5,7 @@ mod create;
 mod history;
 mod members;
 mod redact;
+mod restricted;
 mod security;
 mod send;
 mod server;

@@ -14,6 +14,7 @@ use crate::{
     viewer::membership,
 };
 
+mod restricted;
 mod stripped;
 
 /// `POST /rooms/{roomId}/join`
@@ -34,12 +35,15 @@ struct Change<'a> {
     content: CanonicalJsonObject,
 }
 
+/// "The user ID of a user who authorised the join of a restricted room."
+const AUTHORISER: &str = "join_authorised_via_users_server";
+
 /// Keys of a join's body that say something to the server rather than to the room.
 const JOIN_PARAMETERS: [&str; 7] = [
     "avatar_url",
     "displayname",
     "is_direct",
-    "join_authorised_via_users_server",
+    AUTHORISER,
     "membership",
     "third_party_invite",
     "third_party_signed",
@@ -345,6 +349,14 @@ impl RoomTxn<'_, '_> {
             return Err(ActError::NeedsFederation);
         }
         set(&mut content, "membership", membership.as_str());
+        // Only the server says who lets a user in.
+        content.remove(AUTHORISER);
+        if membership == Membership::Join
+            && *target == actor.user_id
+            && let Some(authoriser) = self.authoriser_of(actor)?
+        {
+            set(&mut content, AUTHORISER, authoriser.as_str());
+        }
         if let Some(reason) = reason {
             set(&mut content, "reason", reason);
         }
