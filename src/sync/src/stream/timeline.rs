@@ -6,10 +6,10 @@
 
 use room::PageToken;
 use storage::{
-    Order,
+    Order, Position,
     event::{self, EventMeta},
     room::{EventNumber, TimelinePosition},
-    timeline::{self, TopologicalPosition},
+    timeline::{self, Entry, TopologicalPosition},
 };
 
 use crate::reader::{Result, RoomReader};
@@ -50,9 +50,9 @@ impl Timeline {
 /// Which part of a room's timeline.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Window {
-    /// What arrived behind `after` and up to `to`, in the order of arrival.
+    /// What arrived up to `to`, and after `since` if that is given, in the order of arrival.
     Arrived {
-        after: TimelinePosition,
+        since: Option<Position>,
         to: TimelinePosition,
     },
     /// The newest events of the graph.
@@ -112,12 +112,18 @@ fn wanted(room: &mut RoomReader<'_>, shown: &Shown) -> Result<bool> {
     Ok(room.passes(filter, shown.event, &shown.meta)? && room.may_see(shown.event, &shown.meta)?)
 }
 
+/// Whether a row is newer than what the client has. Backfilled ones stand below 1 and are history.
+fn arrived_after(row: &Entry, since: Option<Position>) -> bool {
+    since.is_none_or(|since| row.at.0 > 0 && row.position.is_none_or(|at| at > since))
+}
+
 /// The rows of a window, the newest first, page by page.
 struct Rows {
     window: Window,
     /// The last row that was read; the window's end before the first.
     at: TopologicalPosition,
     read: usize,
+    ended: bool,
 }
 
 impl Rows {
@@ -133,6 +139,7 @@ impl Rows {
                 at,
             },
             read: 0,
+            ended: false,
         }
     }
 
@@ -141,31 +148,35 @@ impl Rows {
         room: &RoomReader<'_>,
         limit: usize,
     ) -> Result<Option<Vec<(TimelinePosition, EventNumber)>>> {
-        // One more than the limit shows whether there are more; later pages grow.
-        let size = limit.saturating_add(1).max(self.read).clamp(2, 1_000);
+        if self.ended {
+            return Ok(None);
+        }
+        // Mostly one event is new: pages begin small and grow.
+        let size = match self.window {
+            Window::Arrived { since: Some(_), .. } => self.read.max(3),
+            _ => self.read.max(limit.saturating_add(1)),
+        };
+        let size = size.min(1_000);
         let view = room.request.view;
-        let page: Vec<_> = match self.window {
-            Window::Arrived { after, .. } => {
+        let (page, rows): (Vec<_>, usize) = match self.window {
+            Window::Arrived { since, .. } => {
                 let from = TimelinePosition(self.at.at.0.saturating_sub(1));
-                if from <= after {
-                    return Ok(None);
-                }
-                timeline::back_from(view, room.number, from, size)?
-                    .into_iter()
-                    .take_while(|entry| entry.at > after)
-                    .map(|entry| (entry.at, entry.event))
-                    .collect()
+                let rows = timeline::back_from(view, room.number, from, size)?;
+                let count = rows.len();
+                let new = rows.into_iter().take_while(|row| arrived_after(row, since));
+                (new.map(|row| (row.at, row.event)).collect(), count)
             }
             Window::Newest => {
                 let rows = timeline::topological(view, room.number, self.at, Order::Reverse, size)?;
+                let count = rows.len();
                 if let Some((last, _)) = rows.last() {
                     self.at.depth = last.depth;
                 }
-                rows.into_iter()
-                    .map(|(place, event)| (place.at, event))
-                    .collect()
+                let page = rows.into_iter().map(|(place, event)| (place.at, event));
+                (page.collect(), count)
             }
         };
+        self.ended = page.len() < rows || rows < size;
         let Some((last, _)) = page.last() else {
             return Ok(None);
         };

@@ -9,7 +9,6 @@ use storage::{
     membership::{self, Member, Membership},
     room::{EventNumber, RoomNumber, StateKeyNumber, TimelinePosition},
     state::StateRef,
-    timeline,
 };
 
 use crate::{
@@ -95,9 +94,9 @@ fn show_joined(
     let joined = joined(room, member)?;
     let (known, window) = match (joined, request.since) {
         (Joined::Known(known), Some(since)) => {
-            let after = arrived_after(room, since)?;
             let to = room.head().last_timeline();
-            (Some(known), Window::Arrived { after, to })
+            let since = Some(since);
+            (Some(known), Window::Arrived { since, to })
         }
         _ => (None, Window::Newest),
     };
@@ -142,12 +141,6 @@ fn show_joined(
         },
         unread_notifications: unread(room)?,
     }))))
-}
-
-/// The place behind which everything arrived after `since`.
-fn arrived_after(room: &RoomReader<'_>, since: storage::Position) -> Result<TimelinePosition> {
-    let first = timeline::first_after(room.request.view, room.number, room.head(), since)?;
-    Ok(TimelinePosition(first.0.saturating_sub(1)))
 }
 
 fn timeline_of(room: &mut RoomReader<'_>, window: Window) -> Result<timeline_stream::Timeline> {
@@ -299,11 +292,8 @@ fn show_left(
     };
     let mut timeline = match departure(&left) {
         Some((to, _)) => {
-            let after = match (left.known, request.since) {
-                (Some(_), Some(since)) => arrived_after(room, since)?,
-                _ => TimelinePosition(i64::MIN),
-            };
-            timeline_of(room, Window::Arrived { after, to })?
+            let since = left.known.and(request.since);
+            timeline_of(room, Window::Arrived { since, to })?
         }
         None => timeline_stream::Timeline::nothing(),
     };
