@@ -3,6 +3,7 @@
 use std::{os::unix::fs::PermissionsExt as _, process::Command};
 
 use reqwest::Method;
+use serde_json::json;
 
 use crate::server::{Answer, TestServer, binary};
 
@@ -99,4 +100,41 @@ async fn a_url_may_have_16_kib() {
     server.get(&fits).await.ok();
     let long = format!("{fits}a");
     server.get(&long).await.error(414, "M_TOO_LARGE");
+}
+
+/// Security E5: "no tokens, passwords, message bodies", whatever the level.
+#[tokio::test]
+async fn e5_secrets_are_not_logged() {
+    let sets = [
+        "registration.mode=open",
+        "registration.shared_secret=canary1",
+        "log.level=trace",
+    ];
+    let server = TestServer::start_with(&sets).await;
+    let alice = server.register("alice").await;
+    let room_id = alice.create_room(&json!({ "name": "canary2" })).await;
+    alice.send_text(&room_id, "canary3").await;
+    let wrong = json!({ "type": "m.login.password", "user": "alice", "password": "canary4" });
+    server
+        .post("/_matrix/client/v3/login", &wrong)
+        .await
+        .error(403, "M_FORBIDDEN");
+    server
+        .get("/_matrix/client/v3/sync?access_token=canary5")
+        .await
+        .error(401, "M_UNKNOWN_TOKEN");
+    alice.get("/_matrix/client/v3/sync").await.ok();
+    let half = alice
+        .request(Method::POST, "/_matrix/client/v3/createRoom")
+        .body("{\"canary6");
+    Answer::of(half).await.error(400, "M_NOT_JSON");
+    let log = server.log();
+    assert!(log.contains("createRoom"), "{log}");
+    assert!(!log.contains(&alice.token));
+    assert!(!log.contains("password of"));
+    assert!(
+        !log.contains("canary"),
+        "{:?}",
+        log.lines().find(|line| line.contains("canary"))
+    );
 }

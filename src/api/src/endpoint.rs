@@ -25,7 +25,8 @@ const BODY_LIMIT: usize = 1 << 20;
 
 type Called = BoxFuture<'static, Result<http::Response<Body>>>;
 
-type Call = dyn Fn(Arc<Services>, http::Request<Body>) -> Called + Send + Sync;
+/// Reads a request, calls the handler, writes the answer.
+pub(crate) type Call = dyn Fn(Arc<Services>, http::Request<Body>) -> Called + Send + Sync;
 
 /// What is checked of a body before it is parsed.
 #[derive(Clone, Copy)]
@@ -45,7 +46,6 @@ impl Limits {
 }
 
 /// One line of a route table.
-#[derive(Clone)]
 pub(crate) struct Endpoint {
     /// The method; GET answers HEAD too.
     pub method: Method,
@@ -53,7 +53,7 @@ pub(crate) struct Endpoint {
     pub paths: Vec<&'static str>,
     /// Whether nobody is let in without an access token.
     pub needs_token: bool,
-    /// Reads the request, calls the handler, writes the answer.
+    /// What is done.
     pub call: Arc<Call>,
 }
 

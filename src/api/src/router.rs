@@ -21,7 +21,7 @@ use crate::{
         account, alias, capabilities, config, context, device, discovery, filter, membership,
         message, profile, push, redact, room, session, state, sync,
     },
-    endpoint::{Endpoint, Limits, endpoint, interactive, own, with_limits},
+    endpoint::{Call, Endpoint, Limits, endpoint, interactive, own, with_limits},
     layer,
 };
 
@@ -173,7 +173,7 @@ pub fn router(services: Arc<Services>) -> Router {
         for path in &endpoint.paths {
             let handler = Erased {
                 services: services.clone(),
-                endpoint: endpoint.clone(),
+                call: endpoint.call.clone(),
             };
             let methods = paths.remove(path).unwrap_or_default();
             paths.insert(path, methods.on(filter, handler));
@@ -198,7 +198,7 @@ pub fn router(services: Arc<Services>) -> Router {
 #[derive(Clone)]
 struct Erased {
     services: Arc<Services>,
-    endpoint: Endpoint,
+    call: Arc<Call>,
 }
 
 impl Handler<(), ()> for Erased {
@@ -206,7 +206,7 @@ impl Handler<(), ()> for Erased {
 
     fn call(self, request: Request<Body>, _: ()) -> Self::Future {
         Box::pin(async move {
-            let answer = (self.endpoint.call)(self.services, request);
+            let answer = (self.call)(self.services, request);
             answer.await.unwrap_or_else(Error::into_response)
         })
     }

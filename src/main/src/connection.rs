@@ -10,12 +10,12 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use hyper::rt::{Read, ReadBufCursor, Write};
 use hyper_util::rt::TokioIo;
-use tokio::net::TcpStream;
+use tokio::{net::TcpStream, time::Instant};
 
 /// A request head must be complete after this.
 const HEAD: Duration = Duration::from_secs(10);
@@ -180,17 +180,50 @@ impl Write for Observed {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use tokio::time::{Instant, sleep};
+
     use super::{Activity, Phase};
 
+    async fn lifetime(activity: &Activity) -> u64 {
+        let began = Instant::now();
+        activity.expired().await;
+        began.elapsed().as_secs()
+    }
+
     #[tokio::test(start_paused = true)]
-    async fn phases() {
+    async fn nobody_asks_anything() {
+        assert_eq!(lifetime(&Activity::new()).await, 60);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_does_not_end() {
         let activity = Activity::new();
-        assert_eq!(activity.phase().0, Phase::Idle);
-        activity.begin();
-        assert_eq!(activity.phase().0, Phase::Busy);
-        activity.end();
-        assert_eq!(activity.phase().0, Phase::Idle);
         activity.enter(Phase::Head);
-        assert_eq!(activity.phase().0, Phase::Head);
+        assert_eq!(lifetime(&activity).await, 10);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_head_that_begins_late_and_does_not_end() {
+        let activity = Activity::new();
+        let begins = async {
+            sleep(Duration::from_secs(25)).await;
+            activity.enter(Phase::Head);
+        };
+        let (lifetime, ()) = tokio::join!(lifetime(&activity), begins);
+        assert!((35..46).contains(&lifetime), "{lifetime}");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_long_poll_is_not_idle() {
+        let activity = Activity::new();
+        activity.begin();
+        let ends = async {
+            sleep(Duration::from_secs(250)).await;
+            activity.end();
+        };
+        let (lifetime, ()) = tokio::join!(lifetime(&activity), ends);
+        assert!((310..371).contains(&lifetime), "{lifetime}");
     }
 }
