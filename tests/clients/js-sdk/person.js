@@ -1,0 +1,104 @@
+// A person at a matrix-js-sdk client: registers or logs in, syncs, waits for what it expects to see.
+
+import assert from "node:assert";
+import * as sdk from "matrix-js-sdk";
+import { logger } from "matrix-js-sdk/lib/logger.js";
+
+logger.disableAll();
+
+const PATIENCE = 20_000;
+
+export class Person {
+    static async register(server, name, password = `password of ${name}`) {
+        const { client, login } = await withDummyStage(server, { username: name, password });
+        assert.equal(login.user_id, `@${name}:localhost`);
+        return new Person(server, client, login, password).begin();
+    }
+
+    static async login(server, name, password) {
+        const anonymous = sdk.createClient({ baseUrl: server.url });
+        const login = await anonymous.loginRequest({
+            type: "m.login.password",
+            identifier: { type: "m.id.user", user: name },
+            password,
+            initial_device_display_name: "second device",
+        });
+        return new Person(server, undefined, login, password).begin();
+    }
+
+    // A session that was kept: nothing but the access token and its device.
+    static async restore(server, login) {
+        return new Person(server, undefined, login).begin();
+    }
+
+    constructor(server, _client, login, password) {
+        this.server = server;
+        this.login = login;
+        this.password = password;
+        this.client = sdk.createClient({
+            baseUrl: server.url,
+            userId: login.user_id,
+            deviceId: login.device_id,
+            accessToken: login.access_token,
+            timelineSupport: true,
+        });
+    }
+
+    async begin() {
+        await this.client.startClient({ initialSyncLimit: 30, pollTimeout: 10_000 });
+        await this.until("the first sync", () => this.client.isInitialSyncComplete());
+        return this;
+    }
+
+    get id() {
+        return this.login.user_id;
+    }
+
+    room(roomId) {
+        return this.client.getRoom(roomId);
+    }
+
+    // What `look` finds, as soon as it finds something.
+    async until(what, look) {
+        const end = Date.now() + PATIENCE;
+        for (;;) {
+            const found = look();
+            if (found) return found;
+            if (Date.now() > end) throw new Error(`${this.id} never saw ${what}`);
+            await new Promise((resolve) => setTimeout(resolve, 10));
+        }
+    }
+
+    async sees(roomId, body) {
+        return this.until(`"${body}"`, () =>
+            this.room(roomId)
+                ?.getLiveTimeline()
+                .getEvents()
+                .find((event) => event.getContent().body === body && !event.status),
+        );
+    }
+
+    async say(roomId, body) {
+        const { event_id: eventId } = await this.client.sendTextMessage(roomId, body);
+        await this.sees(roomId, body);
+        return eventId;
+    }
+
+    async stop() {
+        this.client.stopClient();
+    }
+}
+
+async function withDummyStage(server, body) {
+    const client = sdk.createClient({ baseUrl: server.url });
+    // As Element does: ask for the flows first, then answer the one stage.
+    const challenge = await client.registerRequest(body).then(
+        () => assert.fail("registration without interactive authentication"),
+        (error) => error,
+    );
+    assert.equal(challenge.httpStatus, 401);
+    assert.ok(challenge.data.flows.some((flow) => flow.stages.join() === "m.login.dummy"));
+    const auth = { type: "m.login.dummy", session: challenge.data.session };
+    const login = await client.registerRequest({ ...body, auth, initial_device_display_name: "first device" });
+    return { client, login };
+}
