@@ -5,6 +5,7 @@ import * as sdk from "matrix-js-sdk";
 import { logger } from "matrix-js-sdk/lib/logger.js";
 
 logger.disableAll();
+const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, getChild: () => silent };
 
 const PATIENCE = 20_000;
 
@@ -41,6 +42,7 @@ export class Person {
             deviceId: login.device_id,
             accessToken: login.access_token,
             timelineSupport: true,
+            logger: silent,
         });
     }
 
