@@ -7,7 +7,6 @@
 //!
 //! A peer needs open registration and no rate limits. CPU is the server's own, user and system.
 
-mod http;
 mod scenario;
 mod server;
 

@@ -12,10 +12,9 @@ use std::{
 use futures::future::try_join_all;
 use serde_json::{Value, json};
 
-use crate::{
-    http::Client,
-    server::{Processors, Server},
-};
+use hearth_tests::http::Client;
+
+use crate::server::{Processors, Server};
 
 const RUN: Duration = Duration::from_secs(6);
 

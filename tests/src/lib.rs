@@ -1,3 +1,4 @@
-//! What tests of whole servers share.
+//! What the tests of whole servers and the load programs share.
 
+pub mod http;
 pub mod power_cut_fs;
