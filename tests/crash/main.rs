@@ -1,12 +1,12 @@
 //! What was acknowledged is there after a crash, once and unchanged.
 //!
-//! A real server, senders into rooms of their own and into one shared room, `kill -9` at a random moment, a new
-//! start; several rounds. After each: every acknowledged event is in its room's history exactly once with its
+//! A real server, senders into rooms of their own and into one shared room, `kill -9` or a power cut at some moment, a
+//! new start; several rounds. After each: every acknowledged event is in its room's history exactly once with its
 //! content, a transaction sent again answers the same event, accounts and tokens work, and sync tokens from before
 //! the crash go on without loss.
 //!
 //! ```text
-//! cargo test -p hearth-tests --test crash             # three rounds
+//! cargo test -p hearth-tests --test crash             # three rounds of each
 //! cargo test -p hearth-tests --test crash -- 20       # twenty
 //! ```
 
@@ -15,6 +15,7 @@ mod witness;
 
 use std::{io::Result, time::Duration};
 
+use hearth_tests::power_cut_fs::PowerCutFs;
 use server::Server;
 use witness::Witness;
 
@@ -32,32 +33,78 @@ fn main() -> Result<()> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    let outcome = runtime.block_on(crashes(rounds));
-    let (passed, failed) = if outcome.is_ok() { (1, 0) } else { (0, 1) };
-    if let Err(error) = &outcome {
-        println!("{error}");
+    let (mut passed, mut failed) = (0, 0);
+    let mut note = |name: &str, outcome: Result<()>| match outcome {
+        Ok(()) => {
+            println!("test {name} ... ok");
+            passed += 1;
+        }
+        Err(error) => {
+            println!("test {name} ... FAILED: {error}");
+            failed += 1;
+        }
+    };
+    note(
+        "kill_9",
+        runtime.block_on(async { crashes(Server::start().await?, rounds).await }),
+    );
+    if PowerCutFs::is_available() {
+        let cuts = async { crashes(Server::start_on_frail_disk().await?, rounds).await };
+        note("power_cut", runtime.block_on(cuts));
+        note("stalled_disk", runtime.block_on(stalled_disk()));
+    } else {
+        println!("power cuts and stalled disks are not tested: this machine has no /dev/fuse");
     }
-    let verdict = if outcome.is_ok() { "ok" } else { "FAILED" };
+    let verdict = if failed == 0 { "ok" } else { "FAILED" };
     println!("test result: {verdict}. {passed} passed; {failed} failed; 0 ignored");
-    outcome
+    if failed == 0 {
+        Ok(())
+    } else {
+        Err(std::io::Error::other("acknowledged data was lost"))
+    }
 }
 
-async fn crashes(rounds: u64) -> Result<()> {
-    let mut server = Server::start().await?;
+async fn crashes(mut server: Server, rounds: u64) -> Result<()> {
     let mut witness = Witness::prepare(&server.host, SENDERS).await?;
     for round in 0..rounds {
         // Not random, so that a failure can be repeated; not the same, so that moments differ.
         let moment = Duration::from_millis(150 + round * 7919 % 1300);
         let sending = witness.send_until_the_end(&server.host);
         tokio::time::sleep(moment).await;
-        server.kill()?;
+        server.crash()?;
         let acknowledged = witness.gather(sending).await?;
         server.begin().await?;
         witness.verify(&server.host).await?;
         println!(
-            "round {round}: killed after {} ms, {acknowledged} acknowledged, all found once",
+            "after {} ms: {acknowledged} acknowledged, all found once",
             moment.as_millis()
         );
+    }
+    Ok(())
+}
+
+/// While the disk does not answer, a message that waits for it is shown to nobody; afterwards to everybody.
+async fn stalled_disk() -> Result<()> {
+    let server = Server::start_on_frail_disk().await?;
+    let mut witness = Witness::prepare(&server.host, 2).await?;
+    let disk = server
+        .disk
+        .as_ref()
+        .ok_or_else(|| std::io::Error::other("no frail disk"))?;
+    disk.stall();
+    let sending = witness.send_until_the_end(&server.host);
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    let unseen = witness.sees_nothing_new(&server.host).await;
+    disk.resume();
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    for sender in &sending {
+        sender.abort();
+    }
+    unseen?;
+    if witness.sees_nothing_new(&server.host).await.is_ok() {
+        return Err(std::io::Error::other(
+            "nothing arrived after the disk went on",
+        ));
     }
     Ok(())
 }

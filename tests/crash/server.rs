@@ -1,7 +1,6 @@
 //! The server that is killed, and its directory.
 
 use std::{
-    fs::File,
     io::{Error, Result},
     net::TcpListener,
     path::PathBuf,
@@ -9,35 +8,56 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearth_tests::http::Client;
+use hearth_tests::{http::Client, power_cut_fs::PowerCutFs};
 
 /// A server process on a directory that outlives it.
 pub struct Server {
     /// `address:port`
     pub host: String,
-    directory: tempfile::TempDir,
     child: Child,
+    /// The disk, if its power can be cut. Before its directory, so that it is unmounted first.
+    pub disk: Option<PowerCutFs>,
+    directory: tempfile::TempDir,
 }
 
 impl Server {
-    /// Starts on an empty directory.
+    /// Starts on an empty directory of the machine's disk.
     pub async fn start() -> Result<Self> {
+        Self::start_on(tempfile::tempdir()?, None).await
+    }
+
+    /// Starts on an empty disk that can lose its power, or be stalled.
+    pub async fn start_on_frail_disk() -> Result<Self> {
         let directory = tempfile::tempdir()?;
+        let disk = PowerCutFs::mount(directory.path())?;
+        Self::start_on(directory, Some(disk)).await
+    }
+
+    async fn start_on(directory: tempfile::TempDir, disk: Option<PowerCutFs>) -> Result<Self> {
         let host = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
         let child = spawn(&directory, &host)?;
         let server = Self {
             host,
-            directory,
             child,
+            disk,
+            directory,
         };
         server.answers().await?;
         Ok(server)
     }
 
-    /// Ends the process at once, as a crash would.
-    pub fn kill(&mut self) -> Result<()> {
+    /// Ends the process at once, as a crash would; on a frail disk, by cutting its power first: everything that was
+    /// not synced is gone.
+    pub fn crash(&mut self) -> Result<()> {
+        if let Some(disk) = &self.disk {
+            disk.cut(0);
+        }
         self.child.kill()?;
-        self.child.wait().map(drop)
+        self.child.wait()?;
+        if let Some(disk) = &self.disk {
+            disk.restore();
+        }
+        Ok(())
     }
 
     /// Starts it again on what is there.
@@ -58,8 +78,7 @@ impl Server {
                 return Ok(());
             }
             if begin.elapsed() > Duration::from_secs(30) {
-                let log = std::fs::read_to_string(self.directory.path().join("log"))?;
-                return Err(Error::other(format!("the server does not start:\n{log}")));
+                return Err(Error::other("the server does not start"));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
@@ -69,7 +88,8 @@ impl Server {
 impl Drop for Server {
     fn drop(&mut self) {
         // Already gone is fine.
-        let _ = self.kill();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
@@ -95,11 +115,6 @@ fn spawn(directory: &tempfile::TempDir, host: &str) -> Result<Child> {
         .args(["--set", "storage.path=data", "--set", "log.level=warn"])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(
-            File::options()
-                .create(true)
-                .append(true)
-                .open(directory.path().join("log"))?,
-        )
+        .stderr(Stdio::inherit())
         .spawn()
 }

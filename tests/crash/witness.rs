@@ -150,6 +150,28 @@ impl Witness {
         self.read_on(host).await
     }
 
+    /// The shared room as its reader sees it, by sync and by its history, holds nothing that it did not hold before.
+    pub async fn sees_nothing_new(&self, host: &str) -> Result<()> {
+        let mut client = Client::connect(host, Some(self.reader.clone())).await?;
+        let path = format!("/_matrix/client/v3/sync?timeout=0&since={}", self.since);
+        let answer = client.call("GET", &path, None).await?.json()?;
+        if answer
+            .pointer("/rooms/join")
+            .is_some_and(|rooms| rooms.as_object().is_some_and(|rooms| !rooms.is_empty()))
+        {
+            return Err(Error::other(format!("sync shows {answer}")));
+        }
+        let room = self
+            .senders
+            .last()
+            .map(|sender| sender.room.clone())
+            .unwrap_or_default();
+        match history(&mut client, &room).await?.len() {
+            0 => Ok(()),
+            count => Err(Error::other(format!("the history shows {count} messages"))),
+        }
+    }
+
     /// The sync token from before the crash goes on: what it shows, and the gap before it, is what came since.
     async fn read_on(&mut self, host: &str) -> Result<()> {
         let mut client = Client::connect(host, Some(self.reader.clone())).await?;
