@@ -86,7 +86,7 @@ async fn crashes(mut server: Server, rounds: u64) -> Result<()> {
 /// While the disk does not answer, a message that waits for it is shown to nobody; afterwards to everybody.
 async fn stalled_disk() -> Result<()> {
     let server = Server::start_on_frail_disk().await?;
-    let mut witness = Witness::prepare(&server.host, 2).await?;
+    let witness = Witness::prepare(&server.host, 2).await?;
     let disk = server
         .disk
         .as_ref()
