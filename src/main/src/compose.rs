@@ -1,6 +1,6 @@
 //! Everything is made here, in floor order: this file is the diagram of who uses whom.
 
-use std::{fs, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use api::Services;
 use auth::{Auth, Entropy, PasswordCost, PasswordError};
@@ -33,8 +33,6 @@ pub(crate) struct House {
 /// Why the server does not start. The texts are for the operator.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StartError {
-    #[error("storage.path {0}: {1}")]
-    Directory(PathBuf, io::Error),
     #[error(transparent)]
     Storage(#[from] storage::Error),
     #[error(transparent)]
@@ -54,7 +52,6 @@ pub(crate) enum StartError {
 /// Builds the house.
 pub(crate) async fn compose(config: Config) -> Result<House, StartError> {
     let path = &config.storage.path;
-    fs::create_dir_all(path).map_err(|error| StartError::Directory(path.clone(), error))?;
     let memory = config::memory_bytes();
     let store = open_store(&config.storage, memory)?;
     keep_server_name(&store, &config.server.name).await?;
