@@ -42,8 +42,9 @@ fn routes() -> impl Iterator<Item = Route> {
         .filter(|route| route.path != "/health")
 }
 
+/// Whether it takes JSON: all but uploads of files.
 fn has_body(route: &Route) -> bool {
-    route.method != Method::GET
+    route.method != Method::GET && !route.path.ends_with("/upload")
 }
 
 fn ends_session(path: &str) -> bool {

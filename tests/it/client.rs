@@ -6,6 +6,7 @@ mod config;
 mod device;
 mod discovery;
 mod filter;
+mod media;
 mod membership;
 mod message;
 mod profile;

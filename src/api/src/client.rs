@@ -9,6 +9,7 @@ pub(crate) mod context;
 pub(crate) mod device;
 pub(crate) mod discovery;
 pub(crate) mod filter;
+pub(crate) mod media;
 pub(crate) mod membership;
 pub(crate) mod message;
 pub(crate) mod profile;

@@ -16,7 +16,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     Args, Result, Services,
     answer::{Answer, Json},
-    extract::Received,
+    extract::{Received, Unread},
     identity::Authenticate,
 };
 
@@ -116,6 +116,27 @@ where
                 .expect("a map of JSON values serialises")
                 .into();
             handler(services, received.parse()?, uia)
+                .await?
+                .into_response()
+        })
+    })
+}
+
+/// An endpoint whose body is no JSON and too large for memory: the handler gets it unread, ruma an empty one.
+pub(crate) fn streaming<R, F, A>(
+    handler: impl Fn(Arc<Services>, Args<R>, Unread) -> F + Copy + Send + Sync + 'static,
+) -> Endpoint
+where
+    R: IncomingRequest<Authentication: Authenticate> + Send + 'static,
+    F: Future<Output = Result<A>> + Send + 'static,
+    A: Answer,
+{
+    erased::<R>(move |services, request| {
+        Box::pin(async move {
+            let (received, unread) =
+                Received::read_head::<R::Authentication>(&services, request).await?;
+            let unread = unread.plain().await?;
+            handler(services, received.parse()?, unread)
                 .await?
                 .into_response()
         })

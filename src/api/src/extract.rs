@@ -4,8 +4,9 @@ use std::{net::IpAddr, time::Duration};
 
 use axum::{RequestExt as _, body::Body, extract::RawPathParams};
 use bytes::{Bytes, BytesMut};
-use http::{Method, header, request::Parts};
-use http_body_util::BodyExt as _;
+use futures::Stream;
+use http::{HeaderMap, Method, header, request::Parts};
+use http_body_util::{BodyDataStream, BodyExt as _};
 use ruma_common::api::{IncomingRequest, IncomingRequestExt as _};
 
 use crate::{
@@ -43,9 +44,28 @@ impl<I> Received<I> {
     /// Reads a request: first who asks, then the body.
     pub(crate) async fn read<A: Authenticate<Identity = I>>(
         services: &Services,
-        mut request: http::Request<Body>,
+        request: http::Request<Body>,
         limits: &Limits,
     ) -> Result<Self> {
+        let (mut received, unread) = Self::read_head::<A>(services, request).await?;
+        let head = &received.head;
+        let mut body = read_body(head, unread.body, limits.body).await?;
+        if head.method != Method::GET && head.method != Method::HEAD {
+            json::check(&body)?;
+            if body.is_empty() {
+                body = Bytes::from_static(b"{}");
+            }
+        }
+        (limits.precheck)(&body)?;
+        received.body = body;
+        Ok(received)
+    }
+
+    /// Reads the head of a request: who asks. Its `body` is empty; the bytes that were sent are in the other half.
+    pub(crate) async fn read_head<A: Authenticate<Identity = I>>(
+        services: &Services,
+        mut request: http::Request<Body>,
+    ) -> Result<(Self, Unread)> {
         let path = request
             .extract_parts::<RawPathParams>()
             .await
@@ -56,27 +76,25 @@ impl<I> Received<I> {
             Ok(shown) => A::identify(services, shown, address_of(services, &head)).await,
             Err(error) => Err(error),
         };
-        let requester = match identified {
-            Ok(requester) => requester,
-            Err(error) => {
-                drain(&head, body).await;
-                return Err(error);
-            }
+        let unread = Unread {
+            headers: head.headers.clone(),
+            body,
         };
-        let mut body = read_body(&head, body, limits.body).await?;
-        if head.method != Method::GET && head.method != Method::HEAD {
-            json::check(&body)?;
-            if body.is_empty() {
-                body = Bytes::from_static(b"{}");
+        match identified {
+            Ok(requester) => {
+                let received = Self {
+                    head,
+                    body: Bytes::new(),
+                    path,
+                    requester,
+                };
+                Ok((received, unread))
+            }
+            Err(error) => {
+                unread.drain().await;
+                Err(error)
             }
         }
-        (limits.precheck)(&body)?;
-        Ok(Self {
-            head,
-            body,
-            path,
-            requester,
-        })
     }
 
     /// Parses a request whose `body` may have been changed after it was read.
@@ -94,6 +112,38 @@ impl<I> Received<I> {
     }
 }
 
+/// A body that nobody has read.
+pub(crate) struct Unread {
+    headers: HeaderMap,
+    body: Body,
+}
+
+impl Unread {
+    /// Refuses what is compressed. Security C3: "compression off or bounded".
+    pub(crate) async fn plain(self) -> Result<Self> {
+        if is_coded(&self.headers) {
+            self.drain().await;
+            return Err(Error::compressed());
+        }
+        Ok(self)
+    }
+
+    /// `Content-Length`.
+    pub(crate) fn declared_size(&self) -> Option<u64> {
+        declared_length(&self.headers)
+    }
+
+    /// The bytes as they come.
+    pub(crate) fn stream(&mut self) -> impl Stream<Item = Result<Bytes, axum::Error>> {
+        BodyDataStream::new(&mut self.body)
+    }
+
+    /// Reads what is left of a refused body, see [`drain`].
+    pub(crate) async fn drain(self) {
+        drain(&self.headers, self.body).await;
+    }
+}
+
 fn address_of(services: &Services, head: &Parts) -> IpAddr {
     let peer = head
         .extensions
@@ -104,12 +154,9 @@ fn address_of(services: &Services, head: &Parts) -> IpAddr {
 
 /// Reads a body up to `limit` bytes.
 async fn read_body(head: &Parts, body: Body, limit: usize) -> Result<Bytes> {
+    let head = &head.headers;
     // Security C3: "compression off or bounded".
-    let coded = head
-        .headers
-        .get(header::CONTENT_ENCODING)
-        .is_some_and(|coding| coding != "identity");
-    if coded {
+    if is_coded(head) {
         drain(head, body).await;
         return Err(Error::compressed());
     }
@@ -153,16 +200,21 @@ async fn collect(body: &mut Body, limit: usize) -> Result<Option<Bytes>, axum::E
     Ok(Some(if all.is_empty() { first } else { all.freeze() }))
 }
 
-fn declared_length(head: &Parts) -> Option<u64> {
-    let length = head.headers.get(header::CONTENT_LENGTH)?;
+fn is_coded(head: &HeaderMap) -> bool {
+    head.get(header::CONTENT_ENCODING)
+        .is_some_and(|coding| coding != "identity")
+}
+
+fn declared_length(head: &HeaderMap) -> Option<u64> {
+    let length = head.get(header::CONTENT_LENGTH)?;
     length.to_str().ok()?.parse().ok()
 }
 
 /// Reads the rest of a refused body: a client that is still sending when the connection closes sees a reset instead
 /// of the answer.
-async fn drain(head: &Parts, mut body: Body) {
+async fn drain(head: &HeaderMap, mut body: Body) {
     // "Expect: 100-continue": the client waits for leave to send, and the answer refuses it.
-    if head.headers.contains_key(header::EXPECT)
+    if head.contains_key(header::EXPECT)
         || declared_length(head).is_some_and(|length| length > MAX_DRAINED as u64)
     {
         return;

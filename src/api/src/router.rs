@@ -18,10 +18,10 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     Error, Services,
     client::{
-        account, alias, capabilities, config, context, device, discovery, filter, membership,
-        message, profile, push, redact, room, session, state, sync,
+        account, alias, capabilities, config, context, device, discovery, filter, media,
+        membership, message, profile, push, redact, room, session, state, sync,
     },
-    endpoint::{Call, Endpoint, Limits, endpoint, interactive, own, with_limits},
+    endpoint::{Call, Endpoint, Limits, endpoint, interactive, own, streaming, with_limits},
     layer,
 };
 
@@ -67,6 +67,16 @@ fn client() -> Vec<Endpoint> {
         endpoint(push::rule),
         endpoint(push::actions),
         endpoint(push::enabled),
+        // media
+        streaming(media::upload),
+        endpoint(media::config),
+        endpoint(media::download),
+        endpoint(media::download_as),
+        endpoint(media::thumbnail),
+        endpoint(media::legacy_config),
+        endpoint(media::legacy_download),
+        endpoint(media::legacy_download_as),
+        endpoint(media::legacy_thumbnail),
     ]
 }
 

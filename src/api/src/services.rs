@@ -2,6 +2,7 @@
 
 use auth::Auth;
 use ipnet::IpNet;
+use media::Media;
 use room::Rooms;
 use ruma_common::{OwnedServerName, RoomVersionId};
 use sync::Syncer;
@@ -18,6 +19,8 @@ pub struct Services {
     pub rooms: Rooms,
     /// What of all this is new for a device.
     pub syncer: Syncer,
+    /// Files.
+    pub media: Media,
     /// The name of this server.
     pub server_name: OwnedServerName,
     /// The version of a room whose creator asks for none.

@@ -6,6 +6,7 @@ use api::Services;
 use auth::{Auth, Entropy, PasswordCost, PasswordError};
 use axum::Router;
 use config::{Config, Durability};
+use media::Media;
 use room::Rooms;
 use ruma_common::{OwnedServerName, ServerName};
 use storage::{Clock, Store};
@@ -24,6 +25,8 @@ const REDACTION_RETENTION_MS: u64 = 7 * 24 * 3600 * 1000;
 pub(crate) struct House {
     /// For what an operator sees at the start, and for what is written from time to time.
     pub auth: Auth,
+    /// For files that nothing names any more.
+    pub media: Media,
     /// The whole API.
     pub router: Router,
     /// Its long polls answer when the process stops.
@@ -37,6 +40,8 @@ pub(crate) enum StartError {
     Storage(#[from] storage::Error),
     #[error(transparent)]
     Password(#[from] PasswordError),
+    #[error(transparent)]
+    Media(#[from] media::BlobError),
     #[error(transparent)]
     SigningKey(#[from] SigningKeyError),
     #[error(
@@ -59,6 +64,15 @@ pub(crate) async fn compose(config: Config) -> Result<House, StartError> {
     let server_name = config.server.name;
     let clock = Clock::system();
     let users = Users::new(store.clone(), server_name.clone());
+    let media = Media::open(
+        store.clone(),
+        clock.clone(),
+        media::Options {
+            server_name: server_name.clone(),
+            config: config.media,
+        },
+    )
+    .await?;
     let auth = Auth::new(
         store.clone(),
         clock.clone(),
@@ -87,6 +101,7 @@ pub(crate) async fn compose(config: Config) -> Result<House, StartError> {
         rooms,
         syncer: syncer.clone(),
         users,
+        media: media.clone(),
         server_name,
         default_room_version: config.rooms.default_version,
         public_url: config.server.public_url,
@@ -94,6 +109,7 @@ pub(crate) async fn compose(config: Config) -> Result<House, StartError> {
     };
     Ok(House {
         auth,
+        media,
         router: api::router(Arc::new(services)),
         syncer,
     })

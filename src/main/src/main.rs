@@ -14,6 +14,7 @@ use std::{error::Error, process::ExitCode, time::Duration};
 use auth::Auth;
 use clap::Parser as _;
 use config::Config;
+use media::Media;
 use tikv_jemallocator::Jemalloc;
 
 use crate::{arguments::Arguments, compose::House};
@@ -23,6 +24,12 @@ static ALLOCATOR: Jemalloc = Jemalloc;
 
 /// How often it is written down when devices were last seen.
 const LAST_SEEN_INTERVAL: Duration = Duration::from_secs(300);
+
+/// How often files are removed that nothing names any more.
+const GARBAGE_INTERVAL: Duration = Duration::from_secs(3600);
+
+/// For how long nothing has named them.
+const GARBAGE_AGE: Duration = Duration::from_secs(24 * 3600);
 
 fn main() -> ExitCode {
     match start() {
@@ -52,11 +59,13 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
     let listeners = listen::bind(&config.server.listen).await?;
     let House {
         auth,
+        media,
         router,
         syncer,
     } = compose::compose(config).await?;
     welcome::first_administrator(&auth).await?;
     let last_seen = tokio::spawn(write_last_seen(auth.clone()));
+    let garbage = tokio::spawn(collect_garbage(media));
     let server = listen::serve(listeners, router);
     signals.wait().await;
     tracing::info!("stopping");
@@ -67,6 +76,7 @@ async fn run(config: Config) -> Result<(), Box<dyn Error>> {
         () = signals.wait() => tracing::warn!("stopped without waiting for requests"),
     }
     last_seen.abort();
+    garbage.abort();
     auth.write_last_seen().await?;
     Ok(())
 }
@@ -77,6 +87,18 @@ async fn write_last_seen(auth: Auth) {
         tokio::time::sleep(LAST_SEEN_INTERVAL).await;
         if let Err(error) = auth.write_last_seen().await {
             tracing::error!(%error, "when devices were last seen could not be written");
+        }
+    }
+}
+
+/// Removes from time to time the files that nothing names any more.
+async fn collect_garbage(media: Media) {
+    loop {
+        tokio::time::sleep(GARBAGE_INTERVAL).await;
+        match media.collect_garbage(GARBAGE_AGE).await {
+            Ok(0) => {}
+            Ok(files) => tracing::info!(files, "files of media that nothing names were removed"),
+            Err(error) => tracing::error!(%error, "files of media could not be removed"),
         }
     }
 }

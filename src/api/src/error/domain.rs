@@ -7,6 +7,7 @@ use auth::{
     SharedSecretError, TokenError, UiaError,
 };
 use http::StatusCode;
+use media::{DownloadError, ThumbnailError, UploadError};
 use room::{ActError, CreateError, ReadError};
 use ruma_common::api::error::{
     ErrorKind, LimitExceededErrorData, ResourceLimitExceededErrorData, RetryAfter,
@@ -29,6 +30,13 @@ fn soft_logout() -> ErrorKind {
 fn failed(what: &'static str, error: &dyn std::error::Error) -> Error {
     tracing::error!(%error, "{what} failed");
     Error::internal()
+}
+
+fn busy() -> Error {
+    let mut data = LimitExceededErrorData::new();
+    data.retry_after = Some(RetryAfter::Delay(BUSY_RETRY));
+    let kind = ErrorKind::LimitExceeded(data);
+    Error::new(StatusCode::TOO_MANY_REQUESTS, kind, "Too many requests")
 }
 
 impl From<storage::Error> for Error {
@@ -55,12 +63,7 @@ impl From<TokenError> for Error {
 impl From<PasswordError> for Error {
     fn from(error: PasswordError) -> Self {
         match error {
-            PasswordError::Busy => {
-                let mut data = LimitExceededErrorData::new();
-                data.retry_after = Some(RetryAfter::Delay(BUSY_RETRY));
-                let kind = ErrorKind::LimitExceeded(data);
-                Self::new(StatusCode::TOO_MANY_REQUESTS, kind, "Too many requests")
-            }
+            PasswordError::Busy => busy(),
             PasswordError::Hash(_) => failed("a password check", &error),
         }
     }
@@ -269,6 +272,39 @@ impl From<SyncError> for Error {
                 ErrorKind::Unknown,
                 "The server is shutting down",
             ),
+        }
+    }
+}
+
+impl From<UploadError> for Error {
+    fn from(error: UploadError) -> Self {
+        match error {
+            UploadError::TooLarge => Self::too_large("The file is too large"),
+            UploadError::BrokenOff => Self::unknown("The request body could not be read"),
+            UploadError::Blob(error) => failed("an upload", &error),
+            UploadError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<DownloadError> for Error {
+    fn from(error: DownloadError) -> Self {
+        match error {
+            DownloadError::Blob(error) => failed("a download", &error),
+            DownloadError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<ThumbnailError> for Error {
+    fn from(error: ThumbnailError) -> Self {
+        match error {
+            ThumbnailError::Unsupported => {
+                Self::unknown("Cannot generate thumbnails for the requested content")
+            }
+            ThumbnailError::TooLarge => Self::too_large("Content is too large to thumbnail"),
+            ThumbnailError::Busy => busy(),
+            ThumbnailError::Blob(_) | ThumbnailError::Storage(_) => failed("a thumbnail", &error),
         }
     }
 }

@@ -1,0 +1,239 @@
+//! Files: upload, download, thumbnails. The deprecated endpoints are those of ruma's module `media`, the others of
+//! `authenticated_media`.
+
+#![expect(
+    deprecated,
+    reason = "the old endpoints are served where the operator wants them"
+)]
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use http::{HeaderName, HeaderValue, Response, header};
+use js_int::UInt;
+use media::{Access, Download, MediaId, Method, SECURITY_HEADERS, ThumbnailRequest, Upload};
+use ruma_client_api::{
+    authenticated_media::{
+        get_content, get_content_as_filename, get_content_thumbnail, get_media_config,
+    },
+    media as legacy,
+};
+use ruma_common::{ServerName, media as ruma};
+
+use crate::{Args, Error, Result, Services, answer::Answer, extract::Unread};
+
+/// A file of the largest size comes within this at 90 kB a second; from first to last byte, not for each read.
+const UPLOAD_TIMEOUT: Duration = Duration::from_secs(600);
+
+/// What an address names does not change. Nobody but the client that asked keeps it.
+const CACHE: HeaderValue = HeaderValue::from_static("private, max-age=86400, immutable");
+
+/// POST /_matrix/media/v3/upload
+pub(crate) async fn upload(
+    services: Arc<Services>,
+    args: Args<legacy::create_content::v3::Request>,
+    mut body: Unread,
+) -> Result<legacy::create_content::v3::Response> {
+    let upload = Upload {
+        content_type: args.request.content_type,
+        file_name: args.request.filename,
+        uploader: args.requester.user,
+        declared_size: body.declared_size(),
+    };
+    let uploading = services.media.upload(body.stream(), upload);
+    match tokio::time::timeout(UPLOAD_TIMEOUT, uploading).await {
+        Ok(Ok(content_uri)) => Ok(legacy::create_content::v3::Response::new(content_uri)),
+        Ok(Err(error)) => {
+            body.drain().await;
+            Err(error.into())
+        }
+        Err(_) => Err(Error::timeout()),
+    }
+}
+
+/// GET /_matrix/client/v1/media/config
+pub(crate) async fn config(
+    services: Arc<Services>,
+    _: Args<get_media_config::v1::Request>,
+) -> Result<get_media_config::v1::Response> {
+    Ok(get_media_config::v1::Response::new(upload_size(&services)))
+}
+
+/// GET /_matrix/client/v1/media/download/{serverName}/{mediaId}
+pub(crate) async fn download(
+    services: Arc<Services>,
+    args: Args<get_content::v1::Request>,
+) -> Result<Content> {
+    let request = args.request;
+    Asked(
+        &request.server_name,
+        &request.media_id,
+        Access::Authenticated,
+    )
+    .download(&services, None)
+    .await
+}
+
+/// GET /_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}
+pub(crate) async fn download_as(
+    services: Arc<Services>,
+    args: Args<get_content_as_filename::v1::Request>,
+) -> Result<Content> {
+    let request = args.request;
+    Asked(
+        &request.server_name,
+        &request.media_id,
+        Access::Authenticated,
+    )
+    .download(&services, Some(&request.filename))
+    .await
+}
+
+/// GET /_matrix/client/v1/media/thumbnail/{serverName}/{mediaId}
+pub(crate) async fn thumbnail(
+    services: Arc<Services>,
+    args: Args<get_content_thumbnail::v1::Request>,
+) -> Result<Content> {
+    let request = args.request;
+    let size = (request.width, request.height);
+    let wanted = wanted(size, request.method, request.animated)?;
+    Asked(
+        &request.server_name,
+        &request.media_id,
+        Access::Authenticated,
+    )
+    .thumbnail(&services, wanted)
+    .await
+}
+
+/// GET /_matrix/media/v3/config: it needs a token, so it is served even where the other old endpoints are not.
+pub(crate) async fn legacy_config(
+    services: Arc<Services>,
+    _: Args<legacy::get_media_config::v3::Request>,
+) -> Result<legacy::get_media_config::v3::Response> {
+    let size = upload_size(&services);
+    Ok(legacy::get_media_config::v3::Response::new(size))
+}
+
+/// GET /_matrix/media/v3/download/{serverName}/{mediaId}
+pub(crate) async fn legacy_download(
+    services: Arc<Services>,
+    args: Args<legacy::get_content::v3::Request>,
+) -> Result<Content> {
+    let request = args.request;
+    Asked(&request.server_name, &request.media_id, Access::Legacy)
+        .download(&services, None)
+        .await
+}
+
+/// GET /_matrix/media/v3/download/{serverName}/{mediaId}/{fileName}
+pub(crate) async fn legacy_download_as(
+    services: Arc<Services>,
+    args: Args<legacy::get_content_as_filename::v3::Request>,
+) -> Result<Content> {
+    let request = args.request;
+    Asked(&request.server_name, &request.media_id, Access::Legacy)
+        .download(&services, Some(&request.filename))
+        .await
+}
+
+/// GET /_matrix/media/v3/thumbnail/{serverName}/{mediaId}
+pub(crate) async fn legacy_thumbnail(
+    services: Arc<Services>,
+    args: Args<legacy::get_content_thumbnail::v3::Request>,
+) -> Result<Content> {
+    let request = args.request;
+    let size = (request.width, request.height);
+    let wanted = wanted(size, request.method, request.animated)?;
+    Asked(&request.server_name, &request.media_id, Access::Legacy)
+        .thumbnail(&services, wanted)
+        .await
+}
+
+fn upload_size(services: &Services) -> UInt {
+    UInt::new_saturating(services.media.max_upload_size())
+}
+
+/// Origin and media id as they were sent, and by which way.
+struct Asked<'a>(&'a ServerName, &'a str, Access);
+
+impl Asked<'_> {
+    async fn download(&self, services: &Services, name: Option<&str>) -> Result<Content> {
+        let Self(origin, id, access) = *self;
+        let id = media_id(id)?;
+        let found = services.media.download(origin, &id, access, name).await?;
+        found.map(Content).ok_or_else(no_media)
+    }
+
+    async fn thumbnail(&self, services: &Services, wanted: ThumbnailRequest) -> Result<Content> {
+        let Self(origin, id, access) = *self;
+        let id = media_id(id)?;
+        let found = services
+            .media
+            .thumbnail(origin, &id, access, wanted)
+            .await?;
+        found.map(Content).ok_or_else(no_media)
+    }
+}
+
+fn media_id(text: &str) -> Result<MediaId> {
+    MediaId::parse(text).ok_or_else(|| Error::invalid_param("Not a media id"))
+}
+
+fn no_media() -> Error {
+    Error::not_found("There is no such media")
+}
+
+fn wanted(
+    (width, height): (UInt, UInt),
+    method: Option<ruma::Method>,
+    animated: Option<bool>,
+) -> Result<ThumbnailRequest> {
+    let pixels = |side: UInt| u32::try_from(u64::from(side)).unwrap_or(u32::MAX);
+    let method = match method {
+        None | Some(ruma::Method::Scale) => Method::Scale,
+        Some(ruma::Method::Crop) => Method::Crop,
+        Some(_) => return Err(Error::invalid_param("`method` is neither crop nor scale")),
+    };
+    Ok(ThumbnailRequest {
+        width: pixels(width),
+        height: pixels(height),
+        method,
+        // "When not provided, the server SHOULD NOT return an animated thumbnail."
+        animated: animated.unwrap_or(false),
+    })
+}
+
+/// Content with its headers, sent as it is read.
+pub(crate) struct Content(Download);
+
+impl Answer for Content {
+    fn into_response(self) -> Result<Response<Body>> {
+        let Download {
+            headers,
+            size,
+            content,
+        } = self.0;
+        let mut response = Response::new(Body::from_stream(content));
+        let to = response.headers_mut();
+        for (name, value) in SECURITY_HEADERS {
+            to.insert(
+                HeaderName::from_static(name),
+                HeaderValue::from_static(value),
+            );
+        }
+        to.insert(header::CONTENT_LENGTH, HeaderValue::from(size));
+        to.insert(header::CACHE_CONTROL, CACHE);
+        for (name, value) in [
+            (header::CONTENT_TYPE, headers.content_type),
+            (header::CONTENT_DISPOSITION, headers.content_disposition),
+        ] {
+            let value = HeaderValue::try_from(value).map_err(|error| {
+                tracing::error!(%error, "a header of media could not be written");
+                Error::internal()
+            })?;
+            to.insert(name, value);
+        }
+        Ok(response)
+    }
+}
