@@ -19,6 +19,7 @@ pub(crate) mod room;
 pub(crate) mod session;
 pub(crate) mod state;
 pub(crate) mod sync;
+pub(crate) mod tag;
 
 use ::room::{Actor, PageToken};
 use ::sync::SyncToken;

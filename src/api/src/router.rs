@@ -18,8 +18,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     Error, Services,
     client::{
-        account, alias, capabilities, config, context, device, discovery, filter, media,
-        membership, message, profile, push, redact, room, session, state, sync,
+        account, alias, capabilities, config, context, device, discovery, filter, media, membership,
+        message, profile, push, redact, room, session, state, sync, tag,
     },
     endpoint::{Call, Endpoint, Limits, endpoint, interactive, own, streaming, with_limits},
     layer,
@@ -58,10 +58,18 @@ fn client() -> Vec<Endpoint> {
         endpoint(profile::set_display_name),
         endpoint(profile::avatar_url),
         endpoint(profile::set_avatar_url),
+        endpoint(profile::get_field),
+        endpoint(profile::set_field),
+        endpoint(profile::delete_field),
         endpoint(filter::create),
         endpoint(filter::get),
         endpoint(config::get_global),
         endpoint(config::set_global),
+        endpoint(config::get_room),
+        endpoint(config::set_room),
+        endpoint(tag::tags),
+        endpoint(tag::create),
+        endpoint(tag::delete),
         endpoint(push::all).also(&["/_matrix/client/v3/pushrules"]),
         endpoint(push::global).also(&["/_matrix/client/v3/pushrules/global"]),
         endpoint(push::rule),
@@ -77,6 +85,10 @@ fn client() -> Vec<Endpoint> {
         endpoint(media::legacy_download),
         endpoint(media::legacy_download_as),
         endpoint(media::legacy_thumbnail),
+        endpoint(push::set),
+        endpoint(push::delete),
+        endpoint(push::set_enabled),
+        endpoint(push::set_actions),
     ]
 }
 

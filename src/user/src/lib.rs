@@ -10,8 +10,8 @@ mod tag;
 #[cfg(test)]
 mod testing;
 
-use ruma_common::{OwnedServerName, UserId};
-use storage::{Store, View, user::UserNumber};
+use ruma_common::{OwnedServerName, RoomId, UserId};
+use storage::{Store, View, room::RoomNumber, user::UserNumber};
 
 pub use account_data::{AccountDataError, MAX_ACCOUNT_DATA_BYTES};
 pub use filter::{FilterError, MAX_FILTER_BYTES, MAX_FILTERS};
@@ -29,6 +29,11 @@ impl Users {
     /// Makes the handle.
     pub fn new(store: Store, server_name: OwnedServerName) -> Self {
         Self { store, server_name }
+    }
+
+    /// The number of a room that this server has heard of: what account data of a room is kept under.
+    pub fn room(&self, room_id: &RoomId) -> storage::Result<Option<RoomNumber>> {
+        self.store.read(|view| storage::room::number(view, room_id))
     }
 
     /// The number of a user who has an account here that is not closed.

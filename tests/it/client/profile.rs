@@ -79,3 +79,43 @@ async fn names_are_bounded() {
         .await
         .error(400, "M_BAD_JSON");
 }
+
+#[tokio::test]
+async fn fields_of_clients_own_making() {
+    let server = TestServer::start().await;
+    let alice = server.register("alice").await;
+    let profile = format!("/_matrix/client/v3/profile/{}", alice.user_id);
+    let pet = format!("{profile}/org.example.pet");
+    let body = json!({ "org.example.pet": { "cat": 2 } });
+    alice.put(&pet, &body).await.ok();
+    assert_eq!(server.get(&pet).await.ok(), body);
+    assert_eq!(
+        server.get(&profile).await.ok(),
+        json!({ "displayname": "alice", "org.example.pet": { "cat": 2 } })
+    );
+    alice.delete(&pet, &json!({})).await.ok();
+    alice.delete(&pet, &json!({})).await.ok();
+    server.get(&pet).await.error(404, "M_NOT_FOUND");
+    let name = format!("{profile}/displayname");
+    alice.delete(&name, &json!({})).await.ok();
+    server.get(&name).await.error(404, "M_NOT_FOUND");
+    let custom = format!("{profile}/custom");
+    alice
+        .put(&custom, &json!({ "custom": 1 }))
+        .await
+        .error(400, "M_INVALID_PARAM");
+    let long = format!("org.{}", "a".repeat(252));
+    let path = format!("{profile}/{long}");
+    let body = json!({ long: 1 });
+    alice.put(&path, &body).await.error(400, "M_KEY_TOO_LARGE");
+    let large = json!({ "org.example.pet": "a".repeat(65_536) });
+    alice
+        .put(&pet, &large)
+        .await
+        .error(400, "M_PROFILE_TOO_LARGE");
+    let bob = server.register("bob").await;
+    bob.put(&pet, &json!({ "org.example.pet": 1 }))
+        .await
+        .error(403, "M_FORBIDDEN");
+    bob.delete(&pet, &json!({})).await.error(403, "M_FORBIDDEN");
+}

@@ -1,4 +1,4 @@
-//! Push rules, to be read.
+//! Push rules.
 
 use serde_json::json;
 
@@ -37,4 +37,58 @@ async fn one_rule() {
     );
     let unknown = "/_matrix/client/v3/pushrules/global/override/unknown";
     alice.get(unknown).await.error(404, "M_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn rules_are_made_changed_and_removed() {
+    let server = TestServer::start().await;
+    let alice = server.register("alice").await;
+    let content = "/_matrix/client/v3/pushrules/global/content";
+    let cake = format!("{content}/cake");
+    let rule = json!({ "pattern": "cake", "actions": ["notify"] });
+    alice.put(&cake, &rule).await.ok();
+    let pie = format!("{content}/pie?after=cake");
+    let rule =
+        json!({ "pattern": "pie", "actions": [{ "set_tweak": "sound", "value": "default" }] });
+    alice.put(&pie, &rule).await.ok();
+    let all = alice.get("/_matrix/client/v3/pushrules/global/").await.ok();
+    assert_eq!(all["content"][0]["rule_id"], "cake");
+    assert_eq!(all["content"][1]["rule_id"], "pie");
+    let enabled = format!("{cake}/enabled");
+    alice.put(&enabled, &json!({ "enabled": false })).await.ok();
+    assert_eq!(alice.get(&enabled).await.ok(), json!({ "enabled": false }));
+    let actions = format!("{cake}/actions");
+    alice.put(&actions, &json!({ "actions": [] })).await.ok();
+    assert_eq!(alice.get(&actions).await.ok(), json!({ "actions": [] }));
+    alice.delete(&cake, &json!({})).await.ok();
+    alice.get(&cake).await.error(404, "M_NOT_FOUND");
+    alice
+        .delete(&cake, &json!({}))
+        .await
+        .error(404, "M_NOT_FOUND");
+    alice
+        .put(&enabled, &json!({ "enabled": false }))
+        .await
+        .error(404, "M_NOT_FOUND");
+}
+
+#[tokio::test]
+async fn the_default_rules_are_switched_but_not_replaced() {
+    let server = TestServer::start().await;
+    let alice = server.register("alice").await;
+    let master = "/_matrix/client/v3/pushrules/global/override/.m.rule.master";
+    let enabled = format!("{master}/enabled");
+    alice.put(&enabled, &json!({ "enabled": true })).await.ok();
+    assert_eq!(alice.get(&enabled).await.ok(), json!({ "enabled": true }));
+    let rule = json!({ "conditions": [], "actions": [] });
+    alice.put(master, &rule).await.error(400, "M_INVALID_PARAM");
+    alice
+        .delete(master, &json!({}))
+        .await
+        .error(400, "M_INVALID_PARAM");
+    let relative = "/_matrix/client/v3/pushrules/global/override/mine?before=.m.rule.master";
+    alice
+        .put(relative, &rule)
+        .await
+        .error(400, "M_INVALID_PARAM");
 }

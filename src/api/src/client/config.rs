@@ -2,7 +2,11 @@
 
 use std::sync::Arc;
 
-use ruma_client_api::config::{get_global_account_data, set_global_account_data};
+use ruma_client_api::config::{
+    get_global_account_data, get_room_account_data, set_global_account_data, set_room_account_data,
+};
+use ruma_common::RoomId;
+use storage::room::RoomNumber;
 
 use crate::{
     Args, Error, Result, Services,
@@ -39,4 +43,44 @@ pub(crate) async fn get_global(
     content
         .map(Json::from)
         .ok_or_else(|| Error::not_found("No such account data"))
+}
+
+/// `PUT /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}`
+pub(crate) async fn set_room(
+    services: Arc<Services>,
+    args: Args<set_room_account_data::v3::Request>,
+) -> Result<set_room_account_data::v3::Response> {
+    must_be(&args.requester, &args.request.user_id)?;
+    let room = known_room(&services, &args.request.room_id)?;
+    let (user, content) = (args.requester.user, raw(&args.body)?);
+    let event_type = args.request.event_type.to_string();
+    services
+        .users
+        .set_account_data(user, Some(room), &event_type, content)
+        .await?;
+    Ok(set_room_account_data::v3::Response::new())
+}
+
+/// `GET /_matrix/client/v3/user/{userId}/rooms/{roomId}/account_data/{type}`
+pub(crate) async fn get_room(
+    services: Arc<Services>,
+    args: Args<get_room_account_data::v3::Request>,
+) -> Result<Json> {
+    let requester = &args.requester;
+    must_be(requester, &args.request.user_id)?;
+    let room = Some(known_room(&services, &args.request.room_id)?);
+    let event_type = args.request.event_type.to_string();
+    let content =
+        services
+            .users
+            .account_data(requester.user, &requester.user_id, room, &event_type)?;
+    content
+        .map(Json::from)
+        .ok_or_else(|| Error::not_found("No such account data"))
+}
+
+/// What is kept about a room is kept about one that this server has heard of.
+pub(crate) fn known_room(services: &Services, room_id: &RoomId) -> Result<RoomNumber> {
+    let room = services.users.room(room_id)?;
+    room.ok_or_else(|| Error::not_found("No such room"))
 }

@@ -1,10 +1,11 @@
-//! Display names and avatars.
+//! Profiles: display names, avatars and fields of clients' own making.
 
 use std::sync::Arc;
 
 use auth::Requester;
 use ruma_client_api::profile::{
-    get_avatar_url, get_display_name, get_profile, set_avatar_url, set_display_name,
+    delete_profile_field, get_avatar_url, get_display_name, get_profile, get_profile_field,
+    set_avatar_url, set_display_name, set_profile_field,
 };
 use ruma_common::UserId;
 use serde_json::value::to_raw_value;
@@ -66,6 +67,44 @@ pub(crate) async fn set_avatar_url(
     let url = args.request.avatar_url.as_ref().map(AsRef::as_ref);
     set(&services, &args.requester, AVATAR_URL, url).await?;
     Ok(set_avatar_url::v3::Response::new())
+}
+
+/// `GET /_matrix/client/v3/profile/{userId}/{keyName}`
+pub(crate) async fn get_field(
+    services: Arc<Services>,
+    args: Args<get_profile_field::v3::Request>,
+) -> Result<Json> {
+    let request = args.request;
+    field(&services, &request.user_id, request.field.as_str())
+}
+
+/// `PUT /_matrix/client/v3/profile/{userId}/{keyName}`
+pub(crate) async fn set_field(
+    services: Arc<Services>,
+    args: Args<set_profile_field::v3::Request>,
+) -> Result<set_profile_field::v3::Response> {
+    must_be(&args.requester, &args.request.user_id)?;
+    let name = args.request.value.field_name();
+    let value = to_raw_value(&args.request.value.value()).expect("JSON serialises");
+    services
+        .users
+        .set_profile_field(args.requester.user, name.as_str(), &value)
+        .await?;
+    Ok(set_profile_field::v3::Response::new())
+}
+
+/// `DELETE /_matrix/client/v3/profile/{userId}/{keyName}`
+pub(crate) async fn delete_field(
+    services: Arc<Services>,
+    args: Args<delete_profile_field::v3::Request>,
+) -> Result<delete_profile_field::v3::Response> {
+    must_be(&args.requester, &args.request.user_id)?;
+    let name = args.request.field.as_str();
+    services
+        .users
+        .delete_profile_field(args.requester.user, name)
+        .await?;
+    Ok(delete_profile_field::v3::Response::new())
 }
 
 /// Clients clear a field with an empty string, with `null` or by leaving it out.

@@ -1,13 +1,15 @@
-//! Push rules, to be read.
+//! Push rules.
 
 use std::sync::Arc;
 
 use auth::Requester;
 use ruma_client_api::push::{
-    PushRule, get_pushrule, get_pushrule_actions, get_pushrule_enabled, get_pushrules_all,
-    get_pushrules_global_scope,
+    PushRule, delete_pushrule, get_pushrule, get_pushrule_actions, get_pushrule_enabled,
+    get_pushrules_all, get_pushrules_global_scope, set_pushrule, set_pushrule_actions,
+    set_pushrule_enabled,
 };
 use ruma_common::push::{AnyPushRuleRef, RuleKind, Ruleset};
+use user::push_rules::{Owner, Place};
 
 use crate::{Args, Error, Result, Services};
 
@@ -71,4 +73,67 @@ pub(crate) async fn enabled(
     let rules = rules(&services, &args.requester)?;
     let rule = find(&rules, args.request.kind, &args.request.rule_id)?;
     Ok(get_pushrule_enabled::v3::Response::new(rule.enabled()))
+}
+
+fn owner(requester: &Requester) -> Owner<'_> {
+    Owner {
+        user: requester.user,
+        user_id: &requester.user_id,
+    }
+}
+
+/// `PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}`
+pub(crate) async fn set(
+    services: Arc<Services>,
+    args: Args<set_pushrule::v3::Request>,
+) -> Result<set_pushrule::v3::Response> {
+    let place = Place {
+        after: args.request.after.as_deref(),
+        before: args.request.before.as_deref(),
+    };
+    let rule = args.request.rule;
+    services
+        .users
+        .set_push_rule(owner(&args.requester), rule, place)
+        .await?;
+    Ok(set_pushrule::v3::Response::new())
+}
+
+/// `DELETE /_matrix/client/v3/pushrules/global/{kind}/{ruleId}`
+pub(crate) async fn delete(
+    services: Arc<Services>,
+    args: Args<delete_pushrule::v3::Request>,
+) -> Result<delete_pushrule::v3::Response> {
+    let request = args.request;
+    services
+        .users
+        .delete_push_rule(owner(&args.requester), request.kind, &request.rule_id)
+        .await?;
+    Ok(delete_pushrule::v3::Response::new())
+}
+
+/// `PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/enabled`
+pub(crate) async fn set_enabled(
+    services: Arc<Services>,
+    args: Args<set_pushrule_enabled::v3::Request>,
+) -> Result<set_pushrule_enabled::v3::Response> {
+    let (owner, request) = (owner(&args.requester), args.request);
+    services
+        .users
+        .set_push_rule_enabled(owner, request.kind, &request.rule_id, request.enabled)
+        .await?;
+    Ok(set_pushrule_enabled::v3::Response::new())
+}
+
+/// `PUT /_matrix/client/v3/pushrules/global/{kind}/{ruleId}/actions`
+pub(crate) async fn set_actions(
+    services: Arc<Services>,
+    args: Args<set_pushrule_actions::v3::Request>,
+) -> Result<set_pushrule_actions::v3::Response> {
+    let (owner, request) = (owner(&args.requester), args.request);
+    services
+        .users
+        .set_push_rule_actions(owner, request.kind, &request.rule_id, request.actions)
+        .await?;
+    Ok(set_pushrule_actions::v3::Response::new())
 }

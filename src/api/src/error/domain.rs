@@ -14,7 +14,7 @@ use ruma_common::api::error::{
     UnknownTokenErrorData,
 };
 use sync::SyncError;
-use user::{AccountDataError, FilterError, ProfileError};
+use user::{AccountDataError, FilterError, ProfileError, TagError, push_rules::PushRuleError};
 
 use super::{Error, Inner};
 
@@ -179,6 +179,28 @@ impl From<ProfileError> for Error {
             ProfileError::InvalidValue(_) => Self::bad_json(message),
             ProfileError::ProfileTooLarge => Self::bad_request(ErrorKind::ProfileTooLarge, message),
             ProfileError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<PushRuleError> for Error {
+    fn from(error: PushRuleError) -> Self {
+        let message = error.to_string();
+        match error {
+            PushRuleError::NotFound => Self::not_found(message),
+            PushRuleError::Invalid(_) | PushRuleError::TooLarge => Self::invalid_param(message),
+            PushRuleError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<TagError> for Error {
+    fn from(error: TagError) -> Self {
+        let message = error.to_string();
+        match error {
+            TagError::NameTooLong | TagError::InvalidOrder => Self::invalid_param(message),
+            TagError::TooLarge => Self::too_large(message),
+            TagError::Storage(error) => error.into(),
         }
     }
 }
