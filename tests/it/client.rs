@@ -1,6 +1,7 @@
 //! The client-server API; a file for each module of the handlers.
 
 mod account;
+mod admin;
 mod capabilities;
 mod config;
 mod device;

@@ -2,6 +2,7 @@
 //! its request types.
 
 pub(crate) mod account;
+pub(crate) mod admin;
 pub(crate) mod alias;
 pub(crate) mod capabilities;
 pub(crate) mod config;

@@ -18,8 +18,8 @@ use tower_http::catch_panic::CatchPanicLayer;
 use crate::{
     Error, Services,
     client::{
-        account, alias, capabilities, config, context, device, discovery, filter, media, membership,
-        message, profile, push, redact, room, session, state, sync, tag,
+        account, admin, alias, capabilities, config, context, device, discovery, filter, media,
+        membership, message, profile, push, redact, room, session, state, sync, tag,
     },
     endpoint::{Call, Endpoint, Limits, endpoint, interactive, own, streaming, with_limits},
     layer,
@@ -46,6 +46,10 @@ fn client() -> Vec<Endpoint> {
         endpoint(account::whoami),
         interactive(account::change_password),
         interactive(account::deactivate),
+        endpoint(admin::is_locked),
+        endpoint(admin::lock),
+        endpoint(admin::is_suspended),
+        endpoint(admin::suspend),
         // devices
         endpoint(device::devices),
         endpoint(device::device),

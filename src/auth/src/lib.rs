@@ -10,6 +10,7 @@ mod device;
 mod entropy;
 mod login;
 mod login_token;
+mod moderation;
 mod password;
 mod refresh;
 mod registration;
@@ -35,6 +36,7 @@ pub use device::{DeviceError, DeviceInfo, MAX_DEVICE_NAME_CHARS};
 pub use entropy::Entropy;
 pub use login::{Identifier, LoginError, LoginRequest};
 pub use login_token::NewLoginToken;
+pub use moderation::ModerationError;
 pub use password::{MAX_PASSWORD_BYTES, PasswordCost, PasswordError, Passwords};
 pub use registration::{RegisterError, Registered, RegistrationRequest};
 pub use registration_token::{

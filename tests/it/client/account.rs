@@ -67,7 +67,7 @@ async fn closed_registration() {
 }
 
 /// The token on the terminal, which is another pipe than the log's: it may come a moment later.
-async fn first_administrator_token(server: &TestServer) -> String {
+pub(super) async fn first_administrator_token(server: &TestServer) -> String {
     loop {
         let terminal = server.terminal();
         if let Some(line) = terminal.lines().find(|line| line.starts_with("    ")) {

@@ -13,13 +13,12 @@ use crate::{Args, Result, Services, answer::Json};
 /// Not ruma's response: it leaves out what a client should take for granted, and some do not.
 pub(crate) async fn capabilities(
     services: Arc<Services>,
-    _: Args<get_capabilities::v3::Request>,
+    args: Args<get_capabilities::v3::Request>,
 ) -> Result<Json> {
     let versions: BTreeMap<&str, &str> = RoomVersion::all()
         .map(|version| (version.id().as_str(), "stable"))
         .collect();
-    Json::of(&json!({
-        "capabilities": {
+    let mut capabilities = json!({
             "m.change_password": { "enabled": true },
             "m.room_versions": {
                 "default": services.default_room_version,
@@ -29,6 +28,10 @@ pub(crate) async fn capabilities(
             "m.set_avatar_url": { "enabled": true },
             "m.3pid_changes": { "enabled": false },
             "m.get_login_token": { "enabled": true },
-        }
-    }))
+    });
+    // "The capability should be advertised to administrators."
+    if args.requester.is_admin {
+        capabilities["m.account_moderation"] = json!({ "lock": true, "suspend": true });
+    }
+    Json::of(&json!({ "capabilities": capabilities }))
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use auth::{
-    AccountError, BadAuth, DeviceError, LoginError, PasswordError, RegisterError,
+    AccountError, BadAuth, DeviceError, LoginError, ModerationError, PasswordError, RegisterError,
     SharedSecretError, TokenError, UiaError,
 };
 use http::StatusCode;
@@ -153,6 +153,20 @@ impl From<AccountError> for Error {
             AccountError::WeakPassword(_) => Self::bad_request(ErrorKind::WeakPassword, message),
             AccountError::Password(error) => error.into(),
             AccountError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<ModerationError> for Error {
+    fn from(error: ModerationError) -> Self {
+        let message = error.to_string();
+        match error {
+            ModerationError::NotAdministrator
+            | ModerationError::Yourself
+            | ModerationError::Administrator => Self::forbidden(message),
+            ModerationError::NotLocal => Self::invalid_param(message),
+            ModerationError::NotFound => Self::not_found(message),
+            ModerationError::Storage(error) => error.into(),
         }
     }
 }

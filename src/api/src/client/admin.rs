@@ -1,0 +1,52 @@
+//! Locking and suspending accounts.
+
+use std::sync::Arc;
+
+use auth::AccountChange;
+use ruma_client_api::admin::{is_user_locked, is_user_suspended, lock_user, suspend_user};
+
+use crate::{Args, Result, Services};
+
+/// `GET /_matrix/client/v1/admin/lock/{userId}`
+pub(crate) async fn is_locked(
+    services: Arc<Services>,
+    args: Args<is_user_locked::v1::Request>,
+) -> Result<is_user_locked::v1::Response> {
+    let auth = &services.auth;
+    let account = auth.moderated_account(&args.requester, &args.request.user_id)?;
+    Ok(is_user_locked::v1::Response::new(account.locked))
+}
+
+/// `PUT /_matrix/client/v1/admin/lock/{userId}`
+pub(crate) async fn lock(
+    services: Arc<Services>,
+    args: Args<lock_user::v1::Request>,
+) -> Result<lock_user::v1::Response> {
+    let locked = args.request.locked;
+    let (user_id, change) = (&args.request.user_id, AccountChange::Locked(locked));
+    let auth = &services.auth;
+    auth.moderate(&args.requester, user_id, change).await?;
+    Ok(lock_user::v1::Response::new(locked))
+}
+
+/// `GET /_matrix/client/v1/admin/suspend/{userId}`
+pub(crate) async fn is_suspended(
+    services: Arc<Services>,
+    args: Args<is_user_suspended::v1::Request>,
+) -> Result<is_user_suspended::v1::Response> {
+    let auth = &services.auth;
+    let account = auth.moderated_account(&args.requester, &args.request.user_id)?;
+    Ok(is_user_suspended::v1::Response::new(account.suspended))
+}
+
+/// `PUT /_matrix/client/v1/admin/suspend/{userId}`
+pub(crate) async fn suspend(
+    services: Arc<Services>,
+    args: Args<suspend_user::v1::Request>,
+) -> Result<suspend_user::v1::Response> {
+    let suspended = args.request.suspended;
+    let (user_id, change) = (&args.request.user_id, AccountChange::Suspended(suspended));
+    let auth = &services.auth;
+    auth.moderate(&args.requester, user_id, change).await?;
+    Ok(suspend_user::v1::Response::new(suspended))
+}
