@@ -96,9 +96,6 @@ async fn fields_of_clients_own_making() {
     alice.delete(&pet, &json!({})).await.ok();
     alice.delete(&pet, &json!({})).await.ok();
     server.get(&pet).await.error(404, "M_NOT_FOUND");
-    let name = format!("{profile}/displayname");
-    alice.delete(&name, &json!({})).await.ok();
-    server.get(&name).await.error(404, "M_NOT_FOUND");
     let custom = format!("{profile}/custom");
     alice
         .put(&custom, &json!({ "custom": 1 }))
