@@ -47,7 +47,7 @@ pub(crate) struct Effects {
     pub(crate) pdus: HashMap<EventNumber, Pdu>,
     pub(crate) users: Vec<(ruma_common::OwnedUserId, UserNumber)>,
     pub(crate) resolutions: HashMap<Vec<StateRef>, StateRef>,
-    /// Places of the current state that hold another event now.
+    /// Places of the current state that hold another event now, or one that was redacted.
     pub(crate) moved: Vec<(String, String)>,
     /// So many of them that all cells are forgotten.
     pub(crate) all_moved: bool,
@@ -204,7 +204,9 @@ impl<'a, 's> RoomTxn<'a, 's> {
         event_type: &str,
         state_key: &str,
     ) -> Result<Option<StateEvent>> {
-        if self.head.state != self.start.state {
+        let is_moved =
+            |(of_type, of_key): &(String, String)| of_type == event_type && of_key == state_key;
+        if self.head.state != self.start.state || self.effects.moved.iter().any(is_moved) {
             return self.state_event_at(self.head.state, event_type, state_key);
         }
         if let Some(event) = self.cells.borrow().get(event_type, state_key) {

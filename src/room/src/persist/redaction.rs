@@ -78,6 +78,10 @@ impl RoomTxn<'_, '_> {
         if let Some(relation) = relation::of(&original) {
             self.unrelate(&relation, target, &meta)?;
         }
+        if let Some(state_key) = original.state_key() {
+            let place = (original.type_str().to_owned(), state_key.to_owned());
+            self.effects.moved.push(place);
+        }
         self.effects.pdus.insert(target, redacted);
         self.changed(target);
         Ok(())

@@ -263,6 +263,24 @@ fn what_fills_a_gap_is_no_extremity() {
     );
 }
 
+/// Rules read the redacted form as soon as a state event is redacted, in memory as on disk.
+#[test]
+fn a_redacted_state_event_is_redacted_in_memory_too() {
+    let mut room = Room::new("11");
+    let shown = |room: &Room| {
+        room.world.write(|txn| {
+            let event = txn.state_event(&StateEventType::RoomTopic, "")?;
+            Ok(event.expect("a topic").pdu.content().get().to_owned())
+        })
+    };
+    let pdu = room.say(&topic("secret"));
+    assert!(shown(&room).contains("secret"));
+    room.say(&Says::redaction(&user("alice"), pdu.event_id().clone()));
+    assert!(!shown(&room).contains("secret"));
+    room.world.restart();
+    assert!(!shown(&room).contains("secret"));
+}
+
 /// Redactions apply when both events are there, whichever comes first, and only with the right.
 #[test]
 fn redactions_apply_in_either_order() {
