@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use event::RoomVersion;
 use ruma_client_api::discovery::get_capabilities;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::{Args, Result, Services, answer::Json};
 
@@ -18,20 +18,26 @@ pub(crate) async fn capabilities(
     let versions: BTreeMap<&str, &str> = RoomVersion::all()
         .map(|version| (version.id().as_str(), "stable"))
         .collect();
-    let mut capabilities = json!({
-            "m.change_password": { "enabled": true },
-            "m.room_versions": {
-                "default": services.default_room_version,
-                "available": versions,
-            },
-            "m.set_displayname": { "enabled": true },
-            "m.set_avatar_url": { "enabled": true },
-            "m.3pid_changes": { "enabled": false },
-            "m.get_login_token": { "enabled": true },
+    // "This property should be omitted altogether if `suspend` and `lock` would be `false`."
+    let moderation = args.requester.is_admin.then(|| {
+        (
+            "m.account_moderation",
+            json!({ "lock": true, "suspend": true }),
+        )
     });
-    // "The capability should be advertised to administrators."
-    if args.requester.is_admin {
-        capabilities["m.account_moderation"] = json!({ "lock": true, "suspend": true });
-    }
+    let capabilities: BTreeMap<&str, Value> = [
+        ("m.change_password", json!({ "enabled": true })),
+        (
+            "m.room_versions",
+            json!({ "default": services.default_room_version, "available": versions }),
+        ),
+        ("m.set_displayname", json!({ "enabled": true })),
+        ("m.set_avatar_url", json!({ "enabled": true })),
+        ("m.3pid_changes", json!({ "enabled": false })),
+        ("m.get_login_token", json!({ "enabled": true })),
+    ]
+    .into_iter()
+    .chain(moderation)
+    .collect();
     Json::of(&json!({ "capabilities": capabilities }))
 }
