@@ -198,11 +198,10 @@ pub(crate) async fn joined_members(
     })
 }
 
+/// Written with `null` for what is not set, as clients are used to.
 #[derive(Serialize)]
 struct RoomMember {
-    #[serde(skip_serializing_if = "Option::is_none")]
     display_name: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     avatar_url: Option<String>,
 }
 
