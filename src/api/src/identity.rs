@@ -52,16 +52,37 @@ anybody!(NoAuthentication, NoAccessToken, AppserviceTokenOptional);
 
 impl Authenticate for AccessToken {
     const NEEDS_TOKEN: bool = true;
-    type Shown = String;
+    type Shown = Shown;
     type Identity = Requester;
 
-    fn shown<T>(request: &http::Request<T>) -> Result<String> {
-        token(request)?.ok_or_else(Error::missing_token)
+    fn shown<T>(request: &http::Request<T>) -> Result<Shown> {
+        Ok(Shown {
+            token: token(request)?.ok_or_else(Error::missing_token)?,
+            logs_out: logs_out(request.uri().path()),
+        })
     }
 
-    async fn identify(services: &Services, token: String, address: IpAddr) -> Result<Requester> {
-        requester(services, &token, address).await
+    async fn identify(services: &Services, shown: Shown, address: IpAddr) -> Result<Requester> {
+        if shown.logs_out {
+            return Ok(services.auth.requester_to_log_out(&shown.token).await?);
+        }
+        requester(services, &shown.token, address).await
     }
+}
+
+/// An access token, and whether it is about to end.
+pub(crate) struct Shown {
+    token: String,
+    logs_out: bool,
+}
+
+/// Account locking spares `POST /logout` and `POST /logout/all`: who is locked may still leave. The whole path is
+/// compared, since the end of a path can be a name that a user chose.
+fn logs_out(path: &str) -> bool {
+    let rest = ["/_matrix/client/v3/", "/_matrix/client/r0/"]
+        .iter()
+        .find_map(|prefix| path.strip_prefix(prefix));
+    matches!(rest, Some("logout" | "logout/all"))
 }
 
 impl Authenticate for AccessTokenOptional {

@@ -25,7 +25,7 @@ async fn an_invite_is_accepted_and_left() {
     let members = alice.get(&format!("{room}/joined_members")).await.ok();
     assert_eq!(
         members,
-        json!({ "joined": { "@alice:localhost": { "display_name": "alice" }, "@bob:localhost": { "display_name": "bob" } } })
+        json!({ "joined": { "@alice:localhost": { "avatar_url": null, "display_name": "alice" }, "@bob:localhost": { "avatar_url": null, "display_name": "bob" } } })
     );
     let chunk = alice
         .get(&format!("{room}/members?membership=join"))
