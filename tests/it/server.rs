@@ -51,7 +51,12 @@ impl TestServer {
             directory,
             sets,
             base: format!("http://{}", running.address),
-            http: reqwest::Client::new(),
+            // Each request once, on a connection of its own: what was sent is never sent again behind a the back of a test.
+            http: reqwest::Client::builder()
+                .pool_max_idle_per_host(0)
+                .retry(reqwest::retry::never())
+                .build()
+                .unwrap(),
             log: running.log,
             terminal: running.terminal,
             transactions: AtomicU32::new(0),
