@@ -79,6 +79,10 @@ fn client() -> Vec<Endpoint> {
         endpoint(push::rule),
         endpoint(push::actions),
         endpoint(push::enabled),
+        endpoint(push::set),
+        endpoint(push::delete),
+        endpoint(push::set_enabled),
+        endpoint(push::set_actions),
         // media
         streaming(media::upload),
         endpoint(media::config),
@@ -89,10 +93,6 @@ fn client() -> Vec<Endpoint> {
         endpoint(media::legacy_download),
         endpoint(media::legacy_download_as),
         endpoint(media::legacy_thumbnail),
-        endpoint(push::set),
-        endpoint(push::delete),
-        endpoint(push::set_enabled),
-        endpoint(push::set_actions),
     ]
 }
 
