@@ -47,7 +47,10 @@ fn start() -> Result<(), Box<dyn Error>> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let config = config::load(arguments.config.as_deref(), env, &arguments.set)?;
     logging::start(&config.log)?;
+    // One worker may wait for a disk that stalls: there is another one at least.
+    let workers = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
     tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(workers)
         .enable_all()
         .build()?
         .block_on(run(config))

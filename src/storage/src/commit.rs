@@ -11,9 +11,12 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use parking_lot::{Condvar, Mutex};
+use parking_lot::{Condvar, Mutex, MutexGuard};
 use rocksdb::{WriteBatch, WriteOptions};
-use tokio::sync::{oneshot, watch};
+use tokio::{
+    runtime::{Handle, RuntimeFlavor},
+    sync::{oneshot, watch},
+};
 
 use crate::{
     Change, Durability, Error, Key, Options, Position, Result, Snapshot, SyncHook, Txn, encode,
@@ -23,6 +26,9 @@ use crate::{
     table::{Family, LOG},
     txn::{Stamp, Write},
 };
+
+/// A batch is applied in a tenth of a millisecond: who waits longer waits for the disk.
+const PATIENCE: Duration = Duration::from_millis(2);
 
 /// Memory for the newest commits' changes.
 const RING_BYTES: usize = 4 << 20;
@@ -57,8 +63,11 @@ impl<R> Commit<R> {
     }
 }
 
+/// The position of an applied batch, and the news that it was published.
+pub(crate) type Receipt = (Position, oneshot::Receiver<()>);
+
 /// What has been applied and waits for the committer.
-struct Applied {
+pub(crate) struct Applied {
     position: Position,
     waiting: Vec<Waiting>,
     stopping: bool,
@@ -110,10 +119,36 @@ impl Pipeline {
         }
     }
 
+    /// The lock under which batches are applied. While the disk stalls, the one who holds it may wait in a system
+    /// call; the others then wait where they keep no worker of the runtime from its other tasks.
+    pub(crate) fn lock(&self) -> MutexGuard<'_, Applied> {
+        if let Some(applied) = self.applied.try_lock_for(PATIENCE) {
+            return applied;
+        }
+        let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
+        if matches!(flavor, Ok(RuntimeFlavor::MultiThread)) {
+            tokio::task::block_in_place(|| self.applied.lock())
+        } else {
+            self.applied.lock()
+        }
+    }
+
     /// Applies a batch unless one of its guards fails.
-    pub(crate) fn apply(&self, txn: Txn<'_>) -> Result<Option<(Position, oneshot::Receiver<()>)>> {
+    pub(crate) fn apply(&self, txn: Txn<'_>) -> Result<Option<Receipt>> {
         let batch = Batch::build(&self.engine, txn);
-        let mut applied = self.applied.lock();
+        self.apply_batch(&mut self.lock(), batch)
+    }
+
+    /// The same for a batch that was built under the lock.
+    pub(crate) fn apply_locked(
+        &self,
+        applied: &mut Applied,
+        txn: Txn<'_>,
+    ) -> Result<Option<Receipt>> {
+        self.apply_batch(applied, Batch::build(&self.engine, txn))
+    }
+
+    fn apply_batch(&self, applied: &mut Applied, batch: Batch) -> Result<Option<Receipt>> {
         if applied.stopping {
             return Err(Error::Closed);
         }
@@ -134,7 +169,6 @@ impl Pipeline {
             answer,
             logged: changes.map(|changes| (position, changes)),
         });
-        drop(applied);
         self.work.notify_one();
         Ok(Some((position, published)))
     }

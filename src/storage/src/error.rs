@@ -15,8 +15,8 @@ pub enum Error {
         /// What did not fit.
         reason: String,
     },
-    /// A guarded write lost its race more often than is reasonable.
-    #[error("a guarded write kept failing")]
+    /// A batch guards what is not so, and not because of a race.
+    #[error("a guard of a write cannot hold")]
     Contention,
     /// The store was closed: the process is on its way out.
     #[error("the store is closed")]

@@ -25,8 +25,8 @@ use crate::{
     table::{LOG, META},
 };
 
-/// How often a guarded batch is built again before the caller hears of it.
-const GUARD_RETRIES: usize = 32;
+/// How often a guarded batch is built while others may write, before it is built alone.
+const GUARD_TRIES: usize = 8;
 
 /// The version of the tables that this program reads and writes.
 const SCHEMA: u32 = 1;
@@ -123,23 +123,31 @@ impl Store {
         }
     }
 
-    /// Builds one batch and applies it. The closure runs again when a guard fails.
+    /// Builds one batch and applies it. The closure runs again when a guard fails; the last time nobody else
+    /// writes, so a batch that guards what it has read is applied however many others want the same rows.
+    ///
+    /// The closure must not write through the store itself: it would wait for its own lock.
     pub fn write<R, E: From<Error>>(
         &self,
         mut closure: impl FnMut(&mut Txn<'_>) -> Result<R, E>,
     ) -> Result<Commit<R>, E> {
-        for _ in 0..GUARD_RETRIES {
+        let commit = |value, (position, published)| Commit {
+            value,
+            position,
+            published,
+        };
+        for _ in 0..GUARD_TRIES {
             let mut txn = Txn::new(&self.pipeline.engine);
             let value = closure(&mut txn)?;
-            if let Some((position, published)) = self.pipeline.apply(txn)? {
-                return Ok(Commit {
-                    value,
-                    position,
-                    published,
-                });
+            if let Some(applied) = self.pipeline.apply(txn)? {
+                return Ok(commit(value, applied));
             }
         }
-        Err(Error::Contention.into())
+        let mut alone = self.pipeline.lock();
+        let mut txn = Txn::new(&self.pipeline.engine);
+        let value = closure(&mut txn)?;
+        let applied = self.pipeline.apply_locked(&mut alone, txn)?;
+        Ok(commit(value, applied.ok_or(Error::Contention)?))
     }
 
     /// The position of the published snapshot, and a way to wait for the next one.
