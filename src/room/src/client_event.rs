@@ -67,7 +67,7 @@ impl Viewer<'_> {
         let Some(before) = meta.state_before else {
             return Ok(None);
         };
-        let membership = if meta.state_key.is_some() && meta.state_key == self.member_key {
+        let membership = if meta.state_key.is_some() && meta.state_key == self.member_key()? {
             self.membership_of(event)?
         } else {
             self.sight(before)?.membership

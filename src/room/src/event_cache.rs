@@ -1,11 +1,19 @@
-//! Parsed events, kept by a budget of bytes.
+//! What readers of rooms share: parsed events, kept by a budget of bytes, and the history visibility of states.
 
 use event::Pdu;
 use quick_cache::{Weighter, sync::Cache};
-use storage::room::{EventNumber, RoomNumber};
+use storage::{
+    room::{EventNumber, RoomNumber},
+    state::StateRef,
+};
+
+use crate::HistoryVisibility;
 
 /// What a parsed event costs besides its text.
 const OVERHEAD_BYTES: u64 = 600;
+
+/// States whose history visibility is kept.
+const STATES: usize = 8_192;
 
 /// Which text of an event: a redaction replaces the text, so the redaction is part of the key and nothing in the cache
 /// ever has to be dropped. The meta row, read from the reader's own snapshot, says which text is meant.
@@ -26,21 +34,41 @@ impl Weighter<CacheKey, Pdu> for Bytes {
 }
 
 /// The cache. One per process, shared by all rooms.
-pub struct EventCache(Cache<CacheKey, Pdu, Bytes>);
+pub struct EventCache {
+    pdus: Cache<CacheKey, Pdu, Bytes>,
+    visibilities: Cache<(RoomNumber, StateRef), HistoryVisibility>,
+}
 
 impl EventCache {
     /// A cache of at most about `bytes`.
     pub fn new(bytes: u64) -> Self {
         let items = usize::try_from(bytes / 2048).unwrap_or(usize::MAX).max(16);
-        Self(Cache::with_weighter(items, bytes, Bytes))
+        Self {
+            pdus: Cache::with_weighter(items, bytes, Bytes),
+            visibilities: Cache::new(STATES),
+        }
+    }
+
+    /// The history visibility of a state that a published snapshot has.
+    pub(crate) fn visibility(&self, room: RoomNumber, at: StateRef) -> Option<HistoryVisibility> {
+        self.visibilities.get(&(room, at))
+    }
+
+    pub(crate) fn insert_visibility(
+        &self,
+        room: RoomNumber,
+        at: StateRef,
+        visibility: HistoryVisibility,
+    ) {
+        self.visibilities.insert((room, at), visibility);
     }
 
     pub(crate) fn get(&self, key: &CacheKey) -> Option<Pdu> {
-        self.0.get(key)
+        self.pdus.get(key)
     }
 
     pub(crate) fn insert(&self, key: CacheKey, pdu: Pdu) {
-        self.0.insert(key, pdu);
+        self.pdus.insert(key, pdu);
     }
 }
 
@@ -48,7 +76,7 @@ impl std::fmt::Debug for EventCache {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
             .debug_struct("EventCache")
-            .field("bytes", &self.0.weight())
+            .field("bytes", &self.pdus.weight())
             .finish_non_exhaustive()
     }
 }

@@ -1,7 +1,10 @@
 //! [`Viewer`]: one reader of one room in one view. What is shown to a client is read through it, so that events of a
 //! page share their look-ups, and so that no path forgets to ask whether the reader may see an event.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    cell::OnceCell,
+    collections::{HashMap, HashSet},
+};
 
 use event::{Pdu, RoomVersion};
 use ruma_common::{EventId, MilliSecondsSinceUnixEpoch, OwnedUserId, RoomVersionId};
@@ -9,7 +12,7 @@ use serde::Deserialize;
 use storage::{
     Error, Result, View, account_data,
     event::{self as events, EventMeta},
-    membership::Membership,
+    membership::{self, Member, Membership},
     room::{self, EventNumber, RoomHead, RoomNumber, StateKeyNumber},
     state::{self, StateRef},
 };
@@ -29,14 +32,21 @@ pub struct Viewer<'a> {
     pub(crate) actor: &'a Actor,
     pub(crate) now: MilliSecondsSinceUnixEpoch,
     pub(crate) standing: Standing,
-    /// The dictionary's number of the reader's member event, if the room ever had one.
-    pub(crate) member_key: Option<StateKeyNumber>,
-    pub(crate) history_key: Option<StateKeyNumber>,
+    /// The reader's membership now.
+    pub(crate) current: Option<Member>,
+    keys: OnceCell<Keys>,
     pub(crate) sights: HashMap<StateRef, Sight>,
-    visibilities: HashMap<EventNumber, HistoryVisibility>,
     memberships: HashMap<EventNumber, Option<Membership>>,
     ignored: Option<HashSet<OwnedUserId>>,
     cache: &'a EventCache,
+}
+
+/// The dictionary's numbers of what decides who may see; none where the room never had it.
+#[derive(Clone, Copy)]
+struct Keys {
+    /// The reader's member event.
+    member: Option<StateKeyNumber>,
+    history: Option<StateKeyNumber>,
 }
 
 /// What of a state decides who may see.
@@ -60,13 +70,6 @@ impl<'a> Viewer<'a> {
             return Ok(None);
         };
         let version = version_of(&head)?;
-        let keys = [
-            ("m.room.member", actor.user_id.as_str()),
-            ("m.room.history_visibility", ""),
-        ];
-        let mut numbers = state::key_numbers(view, room, &keys)?.into_iter();
-        let member_key = numbers.next().flatten();
-        let history_key = numbers.next().flatten();
         let mut viewer = Self {
             view,
             room,
@@ -75,10 +78,9 @@ impl<'a> Viewer<'a> {
             actor,
             now,
             standing: Standing::Never,
-            member_key,
-            history_key,
+            current: membership::of(view, room, actor.user)?,
+            keys: OnceCell::new(),
             sights: HashMap::new(),
-            visibilities: HashMap::new(),
             memberships: HashMap::new(),
             ignored: None,
             cache,
@@ -97,9 +99,36 @@ impl<'a> Viewer<'a> {
         self.version
     }
 
+    /// The reader's membership now, if they ever had one.
+    pub fn member(&self) -> Option<&Member> {
+        self.current.as_ref()
+    }
+
     /// The number of the reader's own `(m.room.member, user)`, if the room ever had one.
-    pub fn member_key(&self) -> Option<StateKeyNumber> {
-        self.member_key
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub fn member_key(&self) -> Result<Option<StateKeyNumber>> {
+        Ok(self.keys()?.member)
+    }
+
+    pub(crate) fn history_key(&self) -> Result<Option<StateKeyNumber>> {
+        Ok(self.keys()?.history)
+    }
+
+    fn keys(&self) -> Result<Keys> {
+        if let Some(keys) = self.keys.get() {
+            return Ok(*keys);
+        }
+        let keys = [
+            ("m.room.member", self.actor.user_id.as_str()),
+            ("m.room.history_visibility", ""),
+        ];
+        let mut numbers = state::key_numbers(self.view, self.room, &keys)?.into_iter();
+        let member = numbers.next().flatten();
+        let history = numbers.next().flatten();
+        Ok(*self.keys.get_or_init(|| Keys { member, history }))
     }
 
     /// The meta row of an event that this room refers to by number.
@@ -149,20 +178,38 @@ impl<'a> Viewer<'a> {
         if let Some(sight) = self.sights.get(&at) {
             return Ok(*sight);
         }
-        let history = self.value(at, self.history_key)?;
-        let member = self.value(at, self.member_key)?;
         let sight = Sight {
-            visibility: match history {
-                Some(event) => self.visibility_of(event)?,
-                None => HistoryVisibility::default(),
-            },
-            membership: match member {
-                Some(event) => self.membership_of(event)?,
-                None => None,
-            },
+            visibility: self.visibility_at(at)?,
+            membership: self.own_membership_at(at)?,
         };
         self.sights.insert(at, sight);
         Ok(sight)
+    }
+
+    /// The same for every reader, and for ever: a redaction leaves `history_visibility` in the content.
+    fn visibility_at(&mut self, at: StateRef) -> Result<HistoryVisibility> {
+        if let Some(visibility) = self.cache.visibility(self.room, at) {
+            return Ok(visibility);
+        }
+        let visibility = match self.value(at, self.history_key()?)? {
+            Some(event) => HistoryVisibility::from_content(self.load(event)?.content()),
+            None => HistoryVisibility::default(),
+        };
+        self.cache.insert_visibility(self.room, at, visibility);
+        Ok(visibility)
+    }
+
+    fn own_membership_at(&mut self, at: StateRef) -> Result<Option<Membership>> {
+        if at == self.head.state
+            && let Some(member) = &self.current
+            && member.event.is_some()
+        {
+            return Ok(Some(member.membership));
+        }
+        match self.value(at, self.member_key()?)? {
+            Some(event) => self.membership_of(event),
+            None => Ok(None),
+        }
     }
 
     /// What a key holds in a state.
@@ -175,15 +222,6 @@ impl<'a> Viewer<'a> {
             Some(key) => state::value(self.view, self.room, at, key),
             None => Ok(None),
         }
-    }
-
-    fn visibility_of(&mut self, event: EventNumber) -> Result<HistoryVisibility> {
-        if let Some(visibility) = self.visibilities.get(&event) {
-            return Ok(*visibility);
-        }
-        let visibility = HistoryVisibility::from_content(self.load(event)?.content());
-        self.visibilities.insert(event, visibility);
-        Ok(visibility)
     }
 
     /// The membership that a member event sets.

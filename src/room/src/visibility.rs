@@ -3,7 +3,7 @@
 use storage::{
     Result,
     event::EventMeta,
-    membership::{self, Membership},
+    membership::Membership,
     room::{EventNumber, TimelinePosition},
     state::StateRef,
 };
@@ -41,7 +41,7 @@ pub(crate) enum Standing {
 impl Viewer<'_> {
     /// Looks for the reader's last time as a member.
     pub(crate) fn find_standing(&mut self) -> Result<Standing> {
-        let Some(member) = membership::of(self.view, self.room, self.actor.user)? else {
+        let Some(member) = &self.current else {
             return Ok(Standing::Never);
         };
         if member.membership == Membership::Join {
@@ -58,7 +58,7 @@ impl Viewer<'_> {
             let Some((before, after)) = meta.state_before.zip(meta.state_after) else {
                 break;
             };
-            let Some(previous) = self.value(before, self.member_key)? else {
+            let Some(previous) = self.value(before, self.member_key()?)? else {
                 break;
             };
             if self.membership_of(previous)? == Some(Membership::Join) {
@@ -108,7 +108,7 @@ impl Viewer<'_> {
         if meta.state_key.is_none() {
             return Ok(false);
         }
-        if meta.state_key == self.history_key {
+        if meta.state_key == self.history_key()? {
             // "The user should be allowed to see the event if the `history_visibility` before *or* after the event would
             // allow them to see it."
             let visibility = self.sight(after)?.visibility;
@@ -120,7 +120,7 @@ impl Viewer<'_> {
                 },
             ));
         }
-        if meta.state_key == self.member_key && self.standing != Standing::Forgotten {
+        if meta.state_key == self.member_key()? && self.standing != Standing::Forgotten {
             // "Likewise, for the user's own `m.room.member` events, the user should be allowed to see the event if their
             // `membership` before *or* after the event would allow them to see it." Own leaves and bans are always shown.
             let membership = self.membership_of(event)?;

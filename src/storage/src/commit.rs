@@ -152,10 +152,8 @@ impl Pipeline {
         if applied.stopping {
             return Err(Error::Closed);
         }
-        for (key, expected) in &batch.guards {
-            if self.engine.get(key)? != *expected {
-                return Ok(None);
-            }
+        if !self.hold(&batch.guards)? {
+            return Ok(None);
         }
         let position = match batch.changes {
             None => applied.position,
@@ -171,6 +169,20 @@ impl Pipeline {
         });
         self.work.notify_one();
         Ok(Some((position, published)))
+    }
+
+    /// Whether everything that a batch guards is still so.
+    pub(crate) fn guards_hold(&self, txn: &Txn<'_>) -> Result<bool> {
+        self.hold(&txn.guards)
+    }
+
+    fn hold(&self, guards: &[(Key, Option<Vec<u8>>)]) -> Result<bool> {
+        for (key, expected) in guards {
+            if self.engine.get(key)? != *expected {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     /// Refuses further batches; the committer ends when those that were applied are published.

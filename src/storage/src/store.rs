@@ -123,8 +123,9 @@ impl Store {
         }
     }
 
-    /// Builds one batch and applies it. The closure runs again when a guard fails; the last time nobody else
-    /// writes, so a batch that guards what it has read is applied however many others want the same rows.
+    /// Builds one batch and applies it. The closure runs again when a guard fails, also when it returned an error;
+    /// the last time nobody else writes, so a batch that guards what it has read is applied however many others want
+    /// the same rows.
     ///
     /// The closure must not write through the store itself: it would wait for its own lock.
     pub fn write<R, E: From<Error>>(
@@ -138,9 +139,15 @@ impl Store {
         };
         for _ in 0..GUARD_TRIES {
             let mut txn = Txn::new(&self.pipeline.engine);
-            let value = closure(&mut txn)?;
-            if let Some(applied) = self.pipeline.apply(txn)? {
-                return Ok(commit(value, applied));
+            match closure(&mut txn) {
+                Ok(value) => {
+                    if let Some(applied) = self.pipeline.apply(txn)? {
+                        return Ok(commit(value, applied));
+                    }
+                }
+                // Others wrote between its reads: what it refuses may never have been so.
+                Err(_) if !self.pipeline.guards_hold(&txn)? => {}
+                Err(error) => return Err(error),
             }
         }
         let mut alone = self.pipeline.lock();

@@ -280,6 +280,39 @@ async fn a_guarded_counter_loses_no_increment() {
 }
 
 #[tokio::test]
+async fn an_error_from_reads_that_do_not_belong_together_is_not_believed() {
+    let directory = tempfile::tempdir().unwrap();
+    let store = Store::open(&Options::new(directory.path())).unwrap();
+    let [first, second] = ["first", "second"].map(|name| META.key().text(name));
+    let both = |value: &'static [u8]| {
+        store
+            .write(|txn| {
+                txn.put(first.clone(), value);
+                txn.put(second.clone(), value);
+                Ok::<_, Error>(())
+            })
+            .unwrap()
+    };
+    drop(both(b"old"));
+    let mut runs = 0;
+    let equal = store.write(|txn| {
+        runs += 1;
+        let one = txn.get_guarded(&first)?;
+        if runs == 1 {
+            drop(both(b"new"));
+        }
+        let other = txn.get_guarded(&second)?;
+        if one == other {
+            Ok(())
+        } else {
+            Err(Error::Closed)
+        }
+    });
+    equal.unwrap().durable().await;
+    assert_eq!(runs, 2);
+}
+
+#[tokio::test]
 async fn a_closed_store_refuses_writes_ends_followers_and_still_reads() {
     let directory = tempfile::tempdir().unwrap();
     let store = Store::open(&Options::new(directory.path())).unwrap();

@@ -4,6 +4,7 @@
 //! what of one kind is new for a user between two places, from one published snapshot; [`v3`] assembles
 //! them.
 
+mod arrivals;
 mod filter;
 mod lazy;
 mod notifier;

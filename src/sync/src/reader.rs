@@ -5,13 +5,15 @@ use serde_json::value::RawValue;
 use storage::{
     Error, Position, Snapshot,
     event::EventMeta,
-    membership::Membership,
+    membership::{Member, Membership},
     room::{EventNumber, RoomHead, RoomNumber, StateKeyNumber},
     state,
     user::{self, UserNumber},
 };
 
-use crate::{filter::Filter, lazy::LazyMembers, rendered::Rendered, response::EventJson};
+use crate::{
+    arrivals::Arrivals, filter::Filter, lazy::LazyMembers, rendered::Rendered, response::EventJson,
+};
 
 pub(crate) type Result<T> = storage::Result<T>;
 
@@ -27,6 +29,7 @@ pub(crate) struct Request<'a> {
     pub(crate) use_state_after: bool,
     pub(crate) lazy: &'a LazyMembers,
     pub(crate) rendered: &'a Rendered,
+    pub(crate) arrivals: &'a Arrivals,
 }
 
 /// One room in a request.
@@ -51,8 +54,13 @@ impl<'a> RoomReader<'a> {
         self.viewer.head()
     }
 
+    /// The user's membership now, if they ever had one.
+    pub(crate) fn member(&self) -> Option<&Member> {
+        self.viewer.member()
+    }
+
     /// The number of the user's own `(m.room.member, user)`, if the room ever had one.
-    pub(crate) fn own_key(&self) -> Option<StateKeyNumber> {
+    pub(crate) fn own_key(&self) -> Result<Option<StateKeyNumber>> {
         self.viewer.member_key()
     }
 

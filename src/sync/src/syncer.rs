@@ -12,6 +12,7 @@ use tokio::{
 
 use crate::{
     Filter, SyncToken,
+    arrivals::Arrivals,
     lazy::LazyMembers,
     notifier::{Changed, Connection, Notifier},
     reader::Request,
@@ -73,6 +74,7 @@ struct Inner {
     notifier: Notifier,
     lazy: LazyMembers,
     rendered: Rendered,
+    arrivals: Arrivals,
     closing: watch::Sender<bool>,
     /// Taken by whoever runs [`Syncer::follow`].
     tail: Mutex<Tail>,
@@ -89,6 +91,7 @@ impl Syncer {
                 rooms: rooms.clone(),
                 lazy: LazyMembers::default(),
                 rendered: Rendered::default(),
+                arrivals: Arrivals::default(),
                 closing: watch::Sender::new(false),
                 tail: Mutex::new(tail),
             }),
@@ -244,6 +247,7 @@ impl Inner {
             use_state_after: request.use_state_after,
             lazy: &self.lazy,
             rendered: &self.rendered,
+            arrivals: &self.arrivals,
         };
         v3::answer(&request, scope)
     }

@@ -46,7 +46,11 @@ pub(crate) fn joined(room: &mut RoomReader<'_>, member: &Member) -> Result<Joine
     let Some(since) = room.request.since else {
         return Ok(Joined::Newly);
     };
-    let Some(known) = state::current_at(room.request.view, room.number, since)? else {
+    let request = room.request;
+    let known = request.arrivals.state_at(room.number, since, || {
+        state::current_at(request.view, room.number, since)
+    })?;
+    let Some(known) = known else {
         return Ok(Joined::Newly);
     };
     let unchanged = member.position.is_some_and(|position| position <= since);
@@ -142,7 +146,7 @@ fn known_before(room: &mut RoomReader<'_>, since: Position) -> Result<Option<Sta
 
 /// The user's membership event in a state.
 fn own_at(room: &mut RoomReader<'_>, at: StateRef) -> Result<Option<EventNumber>> {
-    match room.own_key() {
+    match room.own_key()? {
         Some(key) => Ok(state::value(room.request.view, room.number, at, key)?),
         None => Ok(None),
     }

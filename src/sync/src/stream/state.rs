@@ -167,7 +167,7 @@ fn needed_members(room: &RoomReader<'_>, delta: &Delta<'_>) -> Result<Vec<StateK
     // "Servers MUST include the syncing user's own membership event when they join a room, or when the
     // full state of rooms is requested."
     if delta.known.is_none() {
-        keys.extend(room.own_key());
+        keys.extend(room.own_key()?);
     }
     keys.sort_unstable();
     keys.dedup();

@@ -4,6 +4,8 @@
 //! the first timeline of a room is in the order of the graph, so that a late arrival does not stand at
 //! its end as if it were new (MSC4445).
 
+use std::sync::Arc;
+
 use room::PageToken;
 use storage::{
     Order, Position,
@@ -12,11 +14,17 @@ use storage::{
     timeline::{self, Entry, TopologicalPosition},
 };
 
-use crate::reader::{Result, RoomReader};
+use crate::{
+    arrivals::Asked,
+    reader::{Result, RoomReader},
+};
 
 /// Rows that are looked at for one timeline, most of which its reader may not see or does not want,
 /// before it ends with what was found: the client asks `/messages` for more.
 const MAX_ROWS: usize = 5_000;
+
+/// Rows that are read at once.
+const MAX_PAGE: usize = 1_000;
 
 /// An event of a timeline.
 #[derive(Clone, Debug)]
@@ -65,20 +73,15 @@ pub(crate) fn read(room: &mut RoomReader<'_>, window: Window, limit: usize) -> R
     let mut events: Vec<Shown> = Vec::new();
     let mut end = End::OfWindow;
     'pages: while let Some(page) = rows.next_page(room, limit)? {
-        let numbers: Vec<_> = page.iter().map(|(_, event)| *event).collect();
-        let metas = event::metas(room.request.view, room.number, &numbers)?;
-        for ((at, event), meta) in page.into_iter().zip(metas) {
-            // A row whose event is gone is skipped: it must not block the room.
-            let Some(meta) = meta else { continue };
-            let shown = Shown { at, event, meta };
-            if !wanted(room, &shown)? {
+        for shown in &page.rows {
+            if !wanted(room, shown)? {
                 continue;
             }
             if events.len() == limit {
                 end = End::Limit;
                 break 'pages;
             }
-            events.push(shown);
+            events.push(shown.clone());
         }
         if rows.read >= MAX_ROWS {
             end = End::Budget;
@@ -117,6 +120,19 @@ fn arrived_after(row: &Entry, since: Option<Position>) -> bool {
     since.is_none_or(|since| row.at.0 > 0 && row.position.is_none_or(|at| at > since))
 }
 
+/// Some rows of a window.
+#[derive(Debug)]
+pub(crate) struct Page {
+    /// The newest first.
+    rows: Vec<Shown>,
+    /// The last row, whether or not its event is there.
+    last: Option<TopologicalPosition>,
+    /// How many rows were read.
+    count: usize,
+    /// Whether the window has no more.
+    ended: bool,
+}
+
 /// The rows of a window, the newest first, page by page.
 struct Rows {
     window: Window,
@@ -143,20 +159,39 @@ impl Rows {
         }
     }
 
-    fn next_page(
-        &mut self,
-        room: &RoomReader<'_>,
-        limit: usize,
-    ) -> Result<Option<Vec<(TimelinePosition, EventNumber)>>> {
+    fn next_page(&mut self, room: &RoomReader<'_>, limit: usize) -> Result<Option<Arc<Page>>> {
         if self.ended {
             return Ok(None);
         }
-        // Mostly one event is new: pages begin small and grow.
-        let size = match self.window {
-            Window::Arrived { since: Some(_), .. } => self.read.max(3),
-            _ => self.read.max(limit.saturating_add(1)),
+        let page = match self.window {
+            Window::Arrived {
+                since: Some(since),
+                to,
+            } if self.read == 0 => {
+                let asked = Asked {
+                    room: room.number,
+                    since,
+                    snapshot: room.request.view.position(),
+                    to,
+                };
+                // Mostly one event is new: pages begin small and grow.
+                let read = || self.read_page(room, 3);
+                room.request.arrivals.page(asked, read)?
+            }
+            Window::Arrived { since: Some(_), .. } => Arc::new(self.read_page(room, self.read)?),
+            _ => Arc::new(self.read_page(room, self.read.max(limit.saturating_add(1)))?),
         };
-        let size = size.min(1_000);
+        self.ended = page.ended;
+        let Some(last) = page.last else {
+            return Ok(None);
+        };
+        self.at = last;
+        self.read += page.count;
+        Ok(Some(page))
+    }
+
+    fn read_page(&self, room: &RoomReader<'_>, size: usize) -> Result<Page> {
+        let size = size.min(MAX_PAGE);
         let view = room.request.view;
         let (page, rows): (Vec<_>, usize) = match self.window {
             Window::Arrived { since, .. } => {
@@ -164,25 +199,32 @@ impl Rows {
                 let rows = timeline::back_from(view, room.number, from, size)?;
                 let count = rows.len();
                 let new = rows.into_iter().take_while(|row| arrived_after(row, since));
-                (new.map(|row| (row.at, row.event)).collect(), count)
+                let depth = self.at.depth;
+                let placed = new.map(|row| (TopologicalPosition { depth, at: row.at }, row.event));
+                (placed.collect(), count)
             }
             Window::Newest => {
                 let rows = timeline::topological(view, room.number, self.at, Order::Reverse, size)?;
                 let count = rows.len();
-                if let Some((last, _)) = rows.last() {
-                    self.at.depth = last.depth;
-                }
-                let page = rows.into_iter().map(|(place, event)| (place.at, event));
-                (page.collect(), count)
+                (rows, count)
             }
         };
-        self.ended = page.len() < rows || rows < size;
-        let Some((last, _)) = page.last() else {
-            return Ok(None);
-        };
-        self.at.at = *last;
-        self.read += page.len();
-        Ok(Some(page))
+        let numbers: Vec<_> = page.iter().map(|(_, event)| *event).collect();
+        let metas = event::metas(view, room.number, &numbers)?;
+        Ok(Page {
+            last: page.last().map(|(place, _)| *place),
+            count: page.len(),
+            ended: page.len() < rows || rows < size,
+            rows: page
+                .into_iter()
+                .zip(metas)
+                .filter_map(|((place, event), meta)| {
+                    // A row whose event is gone is skipped: it must not block the room.
+                    let (at, meta) = (place.at, meta?);
+                    Some(Shown { at, event, meta })
+                })
+                .collect(),
+        })
     }
 
     /// The token for what is earlier than an event.

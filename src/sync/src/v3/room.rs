@@ -6,7 +6,7 @@ use storage::{
     Error,
     account_data::Entry,
     event,
-    membership::{self, Member, Membership},
+    membership::{Member, Membership},
     room::{EventNumber, RoomNumber, StateKeyNumber, TimelinePosition},
     state::StateRef,
 };
@@ -61,10 +61,10 @@ pub(super) fn show_or_skip(
 }
 
 fn show(request: &Request<'_>, number: RoomNumber, look: &Look<'_>) -> Result<Option<ShownRoom>> {
-    let Some(member) = membership::of(request.view, number, request.actor.user)? else {
+    let Some(mut room) = RoomReader::open(request, number)? else {
         return Ok(None);
     };
-    let Some(mut room) = RoomReader::open(request, number)? else {
+    let Some(member) = room.member().cloned() else {
         return Ok(None);
     };
     let room_id = room.head().room_id.clone();
