@@ -123,25 +123,33 @@ fn answers(host: &str) -> bool {
         && answer.starts_with("HTTP/1.1 200")
 }
 
-/// The share of all processors that was idle, between two calls.
+/// The share of the processors that was idle, between two calls: of those that this program may use, so that
+/// `taskset -c 0,1` measures a machine with two.
 pub struct Processors(u64, u64);
 
 impl Processors {
     /// Now.
     pub fn now() -> Self {
+        let allowed = allowed_processors();
         let stat = fs::read_to_string("/proc/stat").unwrap_or_default();
-        let numbers: Vec<u64> = stat
-            .lines()
-            .next()
-            .unwrap_or_default()
-            .split_whitespace()
-            .skip(1)
-            .take(8)
-            .filter_map(|number| number.parse().ok())
-            .collect();
-        let idle = numbers.get(3).copied().unwrap_or_default()
-            + numbers.get(4).copied().unwrap_or_default();
-        Self(idle, numbers.iter().sum())
+        let (mut idle, mut total) = (0, 0);
+        for line in stat.lines() {
+            let mut words = line.split_whitespace();
+            let name = words.next().and_then(|name| name.strip_prefix("cpu"));
+            if !name
+                .and_then(|number| number.parse().ok())
+                .is_some_and(|number: u32| allowed.contains(&number))
+            {
+                continue;
+            }
+            let numbers = words.take(8).filter_map(|number| number.parse::<u64>().ok());
+            for (field, number) in numbers.enumerate() {
+                total += number;
+                // "idle" and "iowait"
+                idle += if matches!(field, 3 | 4) { number } else { 0 };
+            }
+        }
+        Self(idle, total)
     }
 
     /// Percent idle since then.
@@ -149,6 +157,20 @@ impl Processors {
         let now = Self::now();
         100.0 * (now.0 - self.0) as f64 / (now.1 - self.1).max(1) as f64
     }
+}
+
+/// The processors that this process may run on, and the server that it starts.
+fn allowed_processors() -> Vec<u32> {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let list = status
+        .lines()
+        .find_map(|line| line.strip_prefix("Cpus_allowed_list:"))
+        .unwrap_or_default();
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.trim().parse().ok()?..=last.trim().parse().ok()?)
+    };
+    list.split(',').filter_map(range).flatten().collect()
 }
 
 /// Sequential appends of 4 kB with `fdatasync`, per second.
