@@ -9,6 +9,7 @@
 
 mod scenario;
 mod server;
+mod upload;
 
 use std::{env, io::Result, path::PathBuf};
 

@@ -1,4 +1,4 @@
-//! What is measured: sends into many rooms and one, sends into rooms of 2 and 300, delivery.
+//! What is measured: uploads, sends into many rooms and one, sends into rooms of 2 and 300, delivery.
 
 use std::{
     io::{Error, Result},
@@ -14,7 +14,10 @@ use serde_json::{Value, json};
 
 use hearth_tests::http::Client;
 
-use crate::server::{Processors, Server};
+use crate::{
+    server::{Processors, Server},
+    upload::uploads,
+};
 
 const RUN: Duration = Duration::from_secs(6);
 
@@ -29,6 +32,9 @@ pub async fn all(server: &Server) -> Result<()> {
     println!("idle memory: {:.0} MB", server.memory_mb());
     let users = register(server, 300).await?;
     let first = |count: usize| users.get(..count).unwrap_or_default();
+    for user in first(1) {
+        uploads(server, &user.token).await?;
+    }
 
     let mut senders = Vec::new();
     for user in first(16) {

@@ -87,10 +87,24 @@ impl Server {
 
     /// Resident memory in MB.
     pub fn memory_mb(&self) -> f64 {
+        self.status_mb("VmRSS:")
+    }
+
+    /// The most resident memory in MB since the start, or since it was forgotten.
+    pub fn peak_memory_mb(&self) -> f64 {
+        self.status_mb("VmHWM:")
+    }
+
+    /// Begins a new peak.
+    pub fn forget_peak_memory(&self) -> Result<()> {
+        fs::write(format!("/proc/{}/clear_refs", self.pid), "5")
+    }
+
+    fn status_mb(&self, name: &str) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
         let line = status
             .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .find_map(|line| line.strip_prefix(name))
             .unwrap_or_default();
         let kb = line
             .split_whitespace()

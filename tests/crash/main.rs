@@ -2,14 +2,16 @@
 //!
 //! A real server, senders into rooms of their own and into one shared room, `kill -9` or a power cut at some moment, a
 //! new start; several rounds. After each: every acknowledged event is in its room's history exactly once with its
-//! content, a transaction sent again answers the same event, accounts and tokens work, and sync tokens from before
-//! the crash go on without loss.
+//! content, a transaction sent again answers the same event, files have their bytes, accounts and tokens work, and sync
+//! tokens from before the crash go on without loss.
 //!
 //! ```text
 //! cargo test -p hearth-tests --test crash             # three rounds of each
 //! cargo test -p hearth-tests --test crash -- 20       # twenty
 //! ```
 
+mod backup;
+mod media;
 mod server;
 mod witness;
 
@@ -20,6 +22,7 @@ use server::Server;
 use witness::Witness;
 
 const SENDERS: usize = 16;
+const UPLOADERS: u64 = 2;
 
 fn main() -> Result<()> {
     let mut arguments = std::env::args()
@@ -48,6 +51,7 @@ fn main() -> Result<()> {
         "kill_9",
         runtime.block_on(async { crashes(Server::start().await?, rounds).await }),
     );
+    note("backup", runtime.block_on(backup::under_load()));
     if PowerCutFs::is_available() {
         let cuts = async { crashes(Server::start_on_frail_disk().await?, rounds).await };
         note("power_cut", runtime.block_on(cuts));
@@ -66,17 +70,28 @@ fn main() -> Result<()> {
 
 async fn crashes(mut server: Server, rounds: u64) -> Result<()> {
     let mut witness = Witness::prepare(&server.host, SENDERS).await?;
+    let mut uploaders = witness.uploaders(UPLOADERS);
     for round in 0..rounds {
         // Not random, so that a failure can be repeated; not the same, so that moments differ.
         let moment = Duration::from_millis(150 + round * 7919 % 1300);
         let sending = witness.send_until_the_end(&server.host);
+        let uploading = uploaders
+            .iter()
+            .map(|uploader| uploader.upload_until_the_end(&server.host))
+            .collect();
         tokio::time::sleep(moment).await;
         server.crash()?;
         let acknowledged = witness.gather(sending).await?;
+        uploaders = backup::gather(uploading).await?;
         server.begin().await?;
         witness.verify(&server.host).await?;
+        let mut files = 0;
+        for uploader in &uploaders {
+            uploader.verify(&server.host).await?;
+            files += uploader.count();
+        }
         println!(
-            "after {} ms: {acknowledged} acknowledged, all found once",
+            "after {} ms: {acknowledged} acknowledged, all found once, and {files} files so far",
             moment.as_millis()
         );
     }

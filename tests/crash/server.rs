@@ -3,7 +3,7 @@
 use std::{
     io::{Error, Result},
     net::TcpListener,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
     time::{Duration, Instant},
 };
@@ -18,6 +18,8 @@ pub struct Server {
     /// The disk, if its power can be cut. Before its directory, so that it is unmounted first.
     pub disk: Option<PowerCutFs>,
     directory: tempfile::TempDir,
+    /// Its admin socket is here: not every file system can hold one.
+    sockets: tempfile::TempDir,
 }
 
 impl Server {
@@ -35,12 +37,14 @@ impl Server {
 
     async fn start_on(directory: tempfile::TempDir, disk: Option<PowerCutFs>) -> Result<Self> {
         let host = TcpListener::bind("127.0.0.1:0")?.local_addr()?.to_string();
-        let child = spawn(&directory, &host)?;
+        let sockets = tempfile::tempdir()?;
+        let child = hearth(&directory, &sockets, &host)?.spawn()?;
         let server = Self {
             host,
             child,
             disk,
             directory,
+            sockets,
         };
         server.answers().await?;
         Ok(server)
@@ -62,8 +66,38 @@ impl Server {
 
     /// Starts it again on what is there.
     pub async fn begin(&mut self) -> Result<()> {
-        self.child = spawn(&self.directory, &self.host)?;
+        self.child = hearth(&self.directory, &self.sockets, &self.host)?.spawn()?;
         self.answers().await
+    }
+
+    /// Starts on an empty directory into which a backup was restored.
+    pub async fn restore(backup: &Path) -> Result<Self> {
+        let directory = tempfile::tempdir()?;
+        let sockets = tempfile::tempdir()?;
+        let status = hearth(&directory, &sockets, "127.0.0.1:0")?
+            .arg("restore")
+            .arg(backup)
+            .status()?;
+        if !status.success() {
+            return Err(Error::other("the backup cannot be restored"));
+        }
+        Self::start_on(directory, None).await
+    }
+
+    /// Runs a command of the operator while the server goes on.
+    pub async fn command(&self, arguments: &[&str]) -> Result<()> {
+        let mut command = hearth(&self.directory, &self.sockets, &self.host)?;
+        command.args(arguments);
+        let status = tokio::process::Command::from(command).status().await?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(Error::other(format!("{arguments:?} failed"))),
+        }
+    }
+
+    /// The server's key.
+    pub fn signing_key(&self) -> Result<Vec<u8>> {
+        std::fs::read(self.directory.path().join("data/signing.key"))
     }
 
     async fn answers(&self) -> Result<()> {
@@ -93,7 +127,12 @@ impl Drop for Server {
     }
 }
 
-fn spawn(directory: &tempfile::TempDir, host: &str) -> Result<Child> {
+/// The binary with its configuration.
+fn hearth(
+    directory: &tempfile::TempDir,
+    sockets: &tempfile::TempDir,
+    host: &str,
+) -> Result<Command> {
     let binary = match std::env::var_os("HEARTH") {
         Some(binary) => PathBuf::from(binary),
         None => {
@@ -103,7 +142,9 @@ fn spawn(directory: &tempfile::TempDir, host: &str) -> Result<Child> {
                 .with_file_name("hearth")
         }
     };
-    Command::new(binary)
+    let socket = sockets.path().join("admin.sock");
+    let mut command = Command::new(binary);
+    command
         .current_dir(directory.path())
         .args(["--set", &format!("server.listen=[\"{host}\"]")])
         .args([
@@ -113,8 +154,12 @@ fn spawn(directory: &tempfile::TempDir, host: &str) -> Result<Child> {
             "rate_limits.enabled=false",
         ])
         .args(["--set", "storage.path=data", "--set", "log.level=warn"])
+        .args([
+            "--set",
+            &format!("server.admin_socket={}", socket.display()),
+        ])
         .stdin(Stdio::null())
         .stdout(Stdio::null())
-        .stderr(Stdio::inherit())
-        .spawn()
+        .stderr(Stdio::inherit());
+    Ok(command)
 }

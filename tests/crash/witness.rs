@@ -3,6 +3,7 @@
 use std::{
     collections::{HashMap, HashSet},
     io::{Error, Result},
+    time::Instant,
 };
 
 use futures::future::try_join_all;
@@ -10,12 +11,16 @@ use hearth_tests::http::Client;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use crate::media::Uploader;
+
 /// A message that was sent, and the event id of its acknowledgement if it came.
 #[derive(Clone, Debug)]
 pub struct Sent {
     transaction: String,
     body: String,
     event_id: Option<String>,
+    /// When that came.
+    at: Option<Instant>,
 }
 
 /// One sender: a user, the room it sends to, everything it sent.
@@ -107,6 +112,61 @@ impl Witness {
         let before = acknowledged(&self.senders);
         self.senders = try_join_all(sending).await?;
         Ok(acknowledged(&self.senders) - before)
+    }
+
+    /// Forgets what was not acknowledged before `moment`.
+    pub fn forget_after(&mut self, moment: Instant) {
+        for sender in &mut self.senders {
+            let is_before =
+                |sent: &Sent| sent.event_id.is_some() && sent.at.is_none_or(|at| at < moment);
+            sender.sent.retain(is_before);
+        }
+    }
+
+    /// How many messages were sent.
+    pub fn count(&self) -> usize {
+        self.senders.iter().map(|sender| sender.sent.len()).sum()
+    }
+
+    /// Some of the senders, to upload files.
+    pub fn uploaders(&self, count: u64) -> Vec<Uploader> {
+        let numbered = (0..count).zip(&self.senders);
+        numbered
+            .map(|(number, sender)| Uploader::new(sender.token.clone(), number))
+            .collect()
+    }
+
+    /// A sync token of now.
+    pub async fn sync_token(&self, host: &str) -> Result<String> {
+        let mut client = Client::connect(host, Some(self.reader.clone())).await?;
+        let path = "/_matrix/client/v3/sync?timeout=0";
+        text(&client.call("GET", path, None).await?.json()?, "next_batch")
+    }
+
+    /// A sync token that the server gave away after what it has now was copied shows what comes from now on, and nothing
+    /// else.
+    pub async fn goes_on_from(&self, host: &str, since: &str) -> Result<()> {
+        let mut client = Client::connect(host, Some(self.reader.clone())).await?;
+        let Some(sender) = self.senders.last() else {
+            return Ok(());
+        };
+        let path = format!("/_matrix/client/v3/sync?timeout=0&since={since}");
+        let sent = Sent {
+            transaction: "afterwards".to_owned(),
+            body: "afterwards".to_owned(),
+            event_id: None,
+            at: None,
+        };
+        let event_id = send(&mut client, &sender.room, &sent).await?;
+        let answer = client.call("GET", &path, None).await?.json()?;
+        let timeline = answer
+            .pointer("/rooms/join")
+            .and_then(|rooms| rooms.get(&sender.room)?.get("timeline")?.get("events"));
+        let shown = messages(timeline);
+        if shown != [(event_id, sent.body)] {
+            return Err(Error::other(format!("sync shows {shown:?}")));
+        }
+        Ok(())
     }
 
     /// Looks for everything after a new start.
@@ -224,6 +284,7 @@ async fn send_on(host: String, mut sender: Sender) -> Sender {
             transaction,
             body,
             event_id: None,
+            at: None,
         });
         if send_last(&mut client, &mut sender).await.is_err() {
             return sender;
@@ -237,6 +298,7 @@ async fn send_last(client: &mut Client, sender: &mut Sender) -> Result<()> {
         return Ok(());
     };
     sent.event_id = Some(send(client, &room, sent).await?);
+    sent.at = Some(Instant::now());
     Ok(())
 }
 

@@ -12,6 +12,7 @@
 mod bad_input;
 mod client;
 mod operation;
+mod operator;
 mod power_cut;
 mod server;
 mod tidy;

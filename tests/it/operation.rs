@@ -102,13 +102,25 @@ async fn a_url_may_have_16_kib() {
     server.get(&long).await.error(414, "M_TOO_LARGE");
 }
 
-/// Security E5: "no tokens, passwords, message bodies", whatever the level.
+/// Security E5: "no tokens, passwords, message bodies", whatever the level and the form.
 #[tokio::test]
 async fn e5_secrets_are_not_logged() {
+    for format in ["log.format=text", "log.format=json"] {
+        let log = log_of_secrets(format).await;
+        assert!(log.contains("createRoom"), "{log}");
+        assert!(!log.contains("password of"));
+        let line = log.lines().find(|line| line.contains("canary"));
+        assert_eq!(line, None);
+    }
+}
+
+/// What is logged of requests and commands with secrets in them.
+async fn log_of_secrets(format: &str) -> String {
     let sets = [
         "registration.mode=open",
         "registration.shared_secret=canary1",
         "log.level=trace",
+        format,
     ];
     let server = TestServer::start_with(&sets).await;
     let alice = server.register("alice").await;
@@ -123,18 +135,46 @@ async fn e5_secrets_are_not_logged() {
         .get("/_matrix/client/v3/sync?access_token=canary5")
         .await
         .error(401, "M_UNKNOWN_TOKEN");
+    let url = "/_matrix/client/v1/register/m.login.registration_token/validity?token=canary7";
+    server.get(url).await.ok();
+    server.get("/no/such/path?canary8").await;
     alice.get("/_matrix/client/v3/sync").await.ok();
     let half = alice
         .request(Method::POST, "/_matrix/client/v3/createRoom")
         .body("{\"canary6");
     Answer::of(half).await.error(400, "M_NOT_JSON");
+    for arguments in [
+        &["user", "create", "carol"][..],
+        &["user", "password", "carol"],
+        &["token", "create", "--token", "canary9"],
+    ] {
+        let done = server.command(arguments, "canary10\n");
+        assert!(done.status.success());
+    }
+    let login = json!({ "type": "m.login.password", "user": "carol", "password": "canary10" });
+    server.post("/_matrix/client/v3/login", &login).await.ok();
     let log = server.log();
-    assert!(log.contains("createRoom"), "{log}");
     assert!(!log.contains(&alice.token));
-    assert!(!log.contains("password of"));
-    assert!(
-        !log.contains("canary"),
-        "{:?}",
-        log.lines().find(|line| line.contains("canary"))
-    );
+    log
+}
+
+#[tokio::test]
+async fn a_line_of_the_log_can_be_a_json_object() {
+    let sets = ["log.format=json", "log.level=debug"];
+    let server = TestServer::start_with(&sets).await;
+    server.get("/_matrix/client/versions").await.ok();
+    let log = server.log();
+    let lines: Vec<serde_json::Value> = log
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    for line in &lines {
+        for field in ["timestamp", "level", "target", "message"] {
+            assert!(line[field].is_string(), "{line}");
+        }
+    }
+    let answered = lines.iter().find(|line| line["message"] == "answered");
+    let answered = answered.unwrap();
+    assert_eq!(answered["status"], 200);
+    assert_eq!(answered["span"]["path"], "/_matrix/client/versions");
 }

@@ -1,7 +1,7 @@
 //! A started server of a test's own, and the requests made to it.
 
 use std::{
-    io::{BufRead as _, BufReader, Read},
+    io::{BufRead as _, BufReader, Read, Write as _},
     path::PathBuf,
     process::{Child, Command, ExitStatus, Stdio},
     sync::{
@@ -66,11 +66,7 @@ impl TestServer {
     /// Ends the process and starts it again on the same database.
     pub async fn restart(&mut self) {
         assert!(self.terminate().await.success());
-        let running = spawn(&self.directory, &self.sets);
-        self.child = running.child;
-        self.base = format!("http://{}", running.address);
-        self.log = running.log;
-        self.terminal = running.terminal;
+        self.begin();
     }
 
     /// Asks the process to end (SIGTERM) and waits for it.
@@ -101,6 +97,37 @@ impl TestServer {
         let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         let kib = peak.unwrap().trim().trim_end_matches(" kB");
         kib.parse::<u64>().unwrap() * 1024
+    }
+
+    /// Ends the process at once, as a crash would.
+    pub fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+    }
+
+    /// Starts the process again after [`TestServer::kill`] or [`TestServer::terminate`].
+    pub fn begin(&mut self) {
+        let running = spawn(&self.directory, &self.sets);
+        self.child = running.child;
+        self.base = format!("http://{}", running.address);
+        self.log = running.log;
+        self.terminal = running.terminal;
+    }
+
+    /// Runs a command of the operator with the server's configuration, and `input` as its standard input.
+    pub fn command(&self, arguments: &[&str], input: &str) -> std::process::Output {
+        let mut child = command(&self.directory, &self.sets)
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut stdin = child.stdin.take().unwrap();
+        // It may have ended without reading it.
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        child.wait_with_output().unwrap()
     }
 
     /// The data directory.
@@ -257,13 +284,19 @@ pub fn binary() -> PathBuf {
     )
 }
 
-fn spawn(directory: &TempDir, sets: &[String]) -> Running {
+fn command(directory: &TempDir, sets: &[String]) -> Command {
     let mut command = Command::new(binary());
     command
         .current_dir(directory.path())
         .args(["--set", "server.listen=[\"127.0.0.1:0\"]"])
         .args(["--set", "storage.path=data", "--set", "storage.cache_mb=64"])
-        .args(sets.iter().flat_map(|set| ["--set", set]))
+        .args(sets.iter().flat_map(|set| ["--set", set]));
+    command
+}
+
+fn spawn(directory: &TempDir, sets: &[String]) -> Running {
+    let mut command = command(directory, sets);
+    command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(Stdio::piped());
@@ -289,12 +322,20 @@ fn collect(from: impl Read + Send + 'static, to: Output, found: Option<mpsc::Sen
     std::thread::spawn(move || {
         for line in BufReader::new(from).lines().map_while(Result::ok) {
             to.lock().unwrap().push_str(&format!("{line}\n"));
-            if let (Some(found), Some((_, address))) =
-                (&found, line.split_once("listening address="))
-            {
+            if let (Some(found), Some(address)) = (&found, listening(&line)) {
                 // The test may have given up.
-                let _ = found.send(address.trim().to_owned());
+                let _ = found.send(address);
             }
         }
     });
+}
+
+/// The address in the line that says it, text or JSON.
+fn listening(line: &str) -> Option<String> {
+    if let Some((_, address)) = line.split_once("listening address=") {
+        return Some(address.trim().to_owned());
+    }
+    let line: Value = serde_json::from_str(line).ok()?;
+    let address = line["address"].as_str()?;
+    (line["message"] == "listening").then(|| address.to_owned())
 }

@@ -47,16 +47,28 @@ impl Client {
 
     /// Sends a request and reads its answer.
     pub async fn call(&mut self, method: &str, path: &str, body: Option<&str>) -> Result<Answer> {
+        let body = body.unwrap_or_default().as_bytes();
+        self.send(method, path, "application/json", body).await
+    }
+
+    /// Sends a request with any content and reads its answer.
+    pub async fn send(
+        &mut self,
+        method: &str,
+        path: &str,
+        content_type: &str,
+        body: &[u8],
+    ) -> Result<Answer> {
         let mut head = format!("{method} {path} HTTP/1.1\r\nHost: {}\r\n", self.host);
         if let Some(token) = &self.token {
             head.push_str(&format!("Authorization: Bearer {token}\r\n"));
         }
-        let body = body.unwrap_or_default();
         head.push_str(&format!(
-            "Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",
+            "Content-Type: {content_type}\r\nContent-Length: {}\r\n\r\n",
             body.len()
         ));
-        self.stream.get_mut().write_all(head.as_bytes()).await?;
+        let request = [head.as_bytes(), body].concat();
+        self.stream.get_mut().write_all(&request).await?;
         self.read_answer().await
     }
 

@@ -11,6 +11,7 @@ mod entropy;
 mod login;
 mod login_token;
 mod moderation;
+mod operator;
 mod password;
 mod refresh;
 mod registration;
@@ -37,6 +38,7 @@ pub use entropy::Entropy;
 pub use login::{Identifier, LoginError, LoginRequest};
 pub use login_token::NewLoginToken;
 pub use moderation::ModerationError;
+pub use operator::NewUser;
 pub use password::{MAX_PASSWORD_BYTES, PasswordCost, PasswordError, Passwords};
 pub use registration::{RegisterError, Registered, RegistrationRequest};
 pub use registration_token::{

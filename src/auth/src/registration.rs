@@ -88,6 +88,7 @@ pub(crate) struct AccountDraft {
 /// What gives the right to register, used up in the batch that makes the account.
 enum Grant {
     Open,
+    Operator,
     Token(String),
     FirstAdministrator(TokenHash),
 }
@@ -174,7 +175,7 @@ impl Auth {
         &self,
         draft: AccountDraft,
     ) -> Result<Registered, RegisterError> {
-        match self.create(draft, &Grant::Open).await {
+        match self.create(draft, &Grant::Operator).await {
             Ok(registered) => Ok(registered),
             Err(NotCreated::Storage(error)) => Err(error.into()),
             Err(NotCreated::UserInUse | NotCreated::TokenUsedUp) => Err(RegisterError::UserInUse),
@@ -242,7 +243,7 @@ impl Auth {
             if storage::user::account_guarded(txn, user)?.is_some() {
                 return Err(NotCreated::UserInUse);
             }
-            use_up(txn, grant, now_ms)?;
+            use_up(txn, grant, &draft, now_ms)?;
             write_account(txn, user, &draft, now_ms)?;
             Ok(())
         })?;
@@ -272,9 +273,17 @@ pub(crate) fn weakness(password: &str) -> Option<&'static str> {
     }
 }
 
-fn use_up(txn: &mut Txn<'_>, grant: &Grant, now_ms: u64) -> Result<(), NotCreated> {
+fn use_up(
+    txn: &mut Txn<'_>,
+    grant: &Grant,
+    draft: &AccountDraft,
+    now_ms: u64,
+) -> Result<(), NotCreated> {
     match grant {
         Grant::Open => {}
+        // The token for the first administrator was shown on a terminal: it ends when there is one.
+        Grant::Operator if draft.admin => registration_token::delete_first_administrator(txn),
+        Grant::Operator => {}
         Grant::Token(token) => {
             let row = registration_token::get_guarded(txn, token)?;
             let mut row = row

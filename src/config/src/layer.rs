@@ -17,6 +17,12 @@ use crate::{
 /// What the names of our environment variables begin with.
 pub(crate) const ENV_PREFIX: &str = "HEARTH__";
 
+/// Paths that lie inside `storage.path` unless they are set: section, key, name there.
+const INSIDE_STORAGE: [(&str, &str, &str); 2] = [
+    ("server", "admin_socket", "admin.sock"),
+    ("media", "path", "media"),
+];
+
 /// Where a value comes from, as errors name it.
 #[derive(Clone, Debug)]
 pub(crate) enum Origin {
@@ -133,10 +139,13 @@ impl Overlay {
             .and_then(|storage| storage.get("path"))
             .and_then(Value::as_str);
         if let Some(path) = storage_path {
-            let path = Path::new(path).join("media").to_string_lossy().into_owned();
-            let media = self.0.entry("media").or_insert_with(|| Table::new().into());
-            if let Value::Table(media) = media {
-                media.entry("path").or_insert(Value::String(path));
+            let storage_path = PathBuf::from(path);
+            for (section, key, name) in INSIDE_STORAGE {
+                let path = storage_path.join(name).to_string_lossy().into_owned();
+                let keys = self.0.entry(section).or_insert_with(|| Table::new().into());
+                if let Value::Table(keys) = keys {
+                    keys.entry(key).or_insert(Value::String(path));
+                }
             }
         }
         Ok(self.0)

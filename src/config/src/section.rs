@@ -22,6 +22,9 @@ pub struct Server {
     pub public_url: Option<String>,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
+    /// The socket at which the running server takes commands of the operator; by default `admin.sock` inside
+    /// `storage.path`. Nobody but the user of the server can open it.
+    pub admin_socket: PathBuf,
 }
 
 /// One entry of `server.listen`.
@@ -165,6 +168,7 @@ impl Default for Server {
                 IpNet::V4(Ipv4Net::new_assert([127, 0, 0, 0].into(), 8)),
                 IpNet::V6(Ipv6Net::new_assert(std::net::Ipv6Addr::LOCALHOST, 128)),
             ],
+            admin_socket: PathBuf::from("./data/admin.sock"),
         }
     }
 }

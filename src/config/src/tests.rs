@@ -92,6 +92,7 @@ fn the_example_names_every_option_with_its_default() {
         "media.s3_secret_access_key_file",
         "registration.shared_secret",
         "registration.shared_secret_file",
+        "server.admin_socket",
         "server.public_url",
         "storage.cache_mb",
     ];
@@ -272,9 +273,13 @@ fn a_wrong_value_names_its_place_and_is_not_shown() {
 }
 
 #[test]
-fn media_lie_inside_the_storage_unless_set() {
+fn media_and_the_admin_socket_lie_inside_the_storage_unless_set() {
     let config = from_sets(&["storage.path=/srv/hearth"]).expect("right");
     assert_eq!(config.media.path, Path::new("/srv/hearth/media"));
+    let socket = Path::new("/srv/hearth/admin.sock");
+    assert_eq!(config.server.admin_socket, socket);
+    let config = from_sets(&["storage.path=/srv", "server.admin_socket=/run/h"]).expect("right");
+    assert_eq!(config.server.admin_socket, Path::new("/run/h"));
     let config = from_sets(&["storage.path=/srv/hearth", "media.path=/m"]).expect("right");
     assert_eq!(config.media.path, Path::new("/m"));
 }

@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use admin::{Operator, backup::BackupError};
 use api::Services;
 use auth::{Auth, Entropy, PasswordCost, PasswordError};
 use axum::Router;
@@ -31,6 +32,19 @@ pub(crate) struct House {
     pub router: Router,
     /// Its long polls answer when the process stops.
     pub syncer: Syncer,
+    /// What comes through the admin socket.
+    pub operator: Operator,
+    /// For the log that is trimmed.
+    pub store: Store,
+}
+
+/// What serving and the commands of operators both stand on.
+pub(crate) struct Ground {
+    pub store: Store,
+    pub clock: Clock,
+    pub media: Media,
+    pub auth: Auth,
+    pub operator: Operator,
 }
 
 /// Why the server does not start. The texts are for the operator.
@@ -44,6 +58,8 @@ pub(crate) enum StartError {
     Media(#[from] media::BlobError),
     #[error(transparent)]
     SigningKey(#[from] SigningKeyError),
+    #[error(transparent)]
+    Restore(#[from] BackupError),
     #[error(
         "server.name is {configured}, but the database in storage.path belongs to {stored}: \
          a server keeps the name of its first start"
@@ -54,22 +70,24 @@ pub(crate) enum StartError {
     },
 }
 
-/// Builds the house.
-pub(crate) async fn compose(config: Config) -> Result<House, StartError> {
+/// Opens the database and what stands right on it.
+pub(crate) async fn open(config: &Config) -> Result<Ground, StartError> {
+    open_with(config, false).await
+}
+
+async fn open_with(config: &Config, accept_data_loss: bool) -> Result<Ground, StartError> {
     let path = &config.storage.path;
-    let memory = config::memory_bytes();
-    let store = open_store(&config.storage, memory)?;
+    admin::backup::check_not_half_restored(path)?;
+    let store = open_store(&config.storage, accept_data_loss)?;
     keep_server_name(&store, &config.server.name).await?;
-    let signing_key = signing_key::load_or_make(path)?;
-    let server_name = config.server.name;
+    let server_name = config.server.name.clone();
     let clock = Clock::system();
-    let users = Users::new(store.clone(), server_name.clone());
     let media = Media::open(
         store.clone(),
         clock.clone(),
         media::Options {
             server_name: server_name.clone(),
-            config: config.media,
+            config: config.media.clone(),
         },
     )
     .await?;
@@ -79,10 +97,42 @@ pub(crate) async fn compose(config: Config) -> Result<House, StartError> {
         Entropy::system(),
         auth::Options {
             server_name: server_name.clone(),
-            registration: config.registration,
+            registration: config.registration.clone(),
             password_cost: PasswordCost::default(),
         },
     )?;
+    let operator = Operator::new(
+        store.clone(),
+        clock.clone(),
+        auth.clone(),
+        media.clone(),
+        admin::Options {
+            server_name,
+            directory: path.clone(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        },
+    );
+    Ok(Ground {
+        store,
+        clock,
+        media,
+        auth,
+        operator,
+    })
+}
+
+/// Builds the house.
+pub(crate) async fn compose(config: Config, accept_data_loss: bool) -> Result<House, StartError> {
+    let Ground {
+        store,
+        clock,
+        media,
+        auth,
+        operator,
+    } = open_with(&config, accept_data_loss).await?;
+    let signing_key = signing_key::load_or_make(&config.storage.path)?;
+    let server_name = config.server.name;
+    let users = Users::new(store.clone(), server_name.clone());
     let rooms = Rooms::new(
         store.clone(),
         clock.clone(),
@@ -91,7 +141,7 @@ pub(crate) async fn compose(config: Config) -> Result<House, StartError> {
             signing_key,
             default_version: config.rooms.default_version.clone(),
             redaction_retention_ms: REDACTION_RETENTION_MS,
-            cache_bytes: room_cache_bytes(memory),
+            cache_bytes: room_cache_bytes(config::memory_bytes()),
         },
     );
     let syncer = Syncer::new(&store, &rooms);
@@ -112,6 +162,8 @@ pub(crate) async fn compose(config: Config) -> Result<House, StartError> {
         media,
         router: api::router(Arc::new(services)),
         syncer,
+        operator,
+        store,
     })
 }
 
@@ -123,8 +175,8 @@ fn room_cache_bytes(memory: Option<u64>) -> u64 {
         .clamp(16 << 20, 1 << 30)
 }
 
-fn open_store(config: &config::Storage, memory: Option<u64>) -> Result<Store, storage::Error> {
-    let cache = config.cache_bytes(memory);
+fn open_store(config: &config::Storage, accept_data_loss: bool) -> Result<Store, storage::Error> {
+    let cache = config.cache_bytes(config::memory_bytes());
     let durability = match config.durability {
         Durability::Sync => storage::Durability::Sync,
         Durability::Interval => storage::Durability::Interval(SYNC_INTERVAL),
@@ -132,7 +184,8 @@ fn open_store(config: &config::Storage, memory: Option<u64>) -> Result<Store, st
     };
     let options = storage::Options::new(&config.path)
         .cache_bytes(usize::try_from(cache).unwrap_or(usize::MAX))
-        .durability(durability);
+        .durability(durability)
+        .accept_data_loss(accept_data_loss);
     Store::open(&options)
 }
 

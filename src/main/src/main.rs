@@ -1,35 +1,28 @@
 //! Floor 7: the process. Arguments, logging, everything built in floor order, listeners, signals, shutdown.
 
+mod admin_socket;
 mod arguments;
+mod command;
 mod compose;
 mod connection;
 mod listen;
 mod logging;
 mod shutdown;
 mod signing_key;
+mod systemd;
+mod upkeep;
 mod welcome;
 
-use std::{error::Error, process::ExitCode, time::Duration};
+use std::{error::Error, process::ExitCode};
 
-use auth::Auth;
 use clap::Parser as _;
-use config::Config;
-use media::Media;
+use config::{Config, Log};
 use tikv_jemallocator::Jemalloc;
 
-use crate::{arguments::Arguments, compose::House};
+use crate::{admin_socket::AdminSocket, arguments::Arguments, compose::House, systemd::Supervisor};
 
 #[global_allocator]
 static ALLOCATOR: Jemalloc = Jemalloc;
-
-/// How often it is written down when devices were last seen.
-const LAST_SEEN_INTERVAL: Duration = Duration::from_secs(300);
-
-/// How often files are removed that nothing names any more.
-const GARBAGE_INTERVAL: Duration = Duration::from_secs(3600);
-
-/// For how long nothing has named them.
-const GARBAGE_AGE: Duration = Duration::from_secs(24 * 3600);
 
 fn main() -> ExitCode {
     match start() {
@@ -46,6 +39,17 @@ fn start() -> Result<(), Box<dyn Error>> {
     let env = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
     let config = config::load(arguments.config.as_deref(), env, &arguments.set)?;
+    if let Some(command) = arguments.command {
+        // What went well is printed, and errors come as the last line.
+        logging::start(&Log {
+            level: "error".to_owned(),
+            ..Log::default()
+        })?;
+        return tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()?
+            .block_on(command::run(&config, command));
+    }
     logging::start(&config.log)?;
     // One worker may wait for a disk that stalls: there is another one at least.
     let workers = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
@@ -53,55 +57,51 @@ fn start() -> Result<(), Box<dyn Error>> {
         .worker_threads(workers)
         .enable_all()
         .build()?
-        .block_on(run(config))
+        .block_on(run(config, arguments.accept_data_loss))
 }
 
-async fn run(config: Config) -> Result<(), Box<dyn Error>> {
+async fn run(config: Config, accept_data_loss: bool) -> Result<(), Box<dyn Error>> {
     // Before anything is served: a signal that comes during the start is not lost.
     let mut signals = shutdown::Signals::new()?;
     let listeners = listen::bind(&config.server.listen).await?;
+    let admin_path = config.server.admin_socket.clone();
     let House {
         auth,
         media,
         router,
         syncer,
-    } = compose::compose(config).await?;
+        operator,
+        store,
+    } = compose::compose(config, accept_data_loss).await?;
+    let admin_socket = AdminSocket::open(&admin_path, operator);
+    if let Err(error) = &admin_socket {
+        // Users are served all the same.
+        tracing::error!(%error, "the admin socket is not open: commands need the server stopped");
+    }
     welcome::first_administrator(&auth).await?;
-    let last_seen = tokio::spawn(write_last_seen(auth.clone()));
-    let garbage = tokio::spawn(collect_garbage(media));
+    let upkeep = upkeep::begin(store, auth.clone(), media);
     let server = listen::serve(listeners, router);
-    signals.wait().await;
+    let supervisor = Supervisor::find(|name| std::env::var_os(name));
+    supervisor.ready();
+    tokio::select! {
+        () = signals.wait() => {}
+        () = supervisor.stay_alive() => {}
+    }
     tracing::info!("stopping");
+    supervisor.stopping();
     // Long polls answer now; everything else gets the time it needs.
     syncer.close();
+    let stop_admin = async {
+        if let Ok(admin_socket) = admin_socket {
+            admin_socket.stop().await;
+        }
+    };
+    let stop = async { tokio::join!(server.stop(), stop_admin) };
     tokio::select! {
-        () = server.stop() => tracing::info!("stopped"),
+        _ = stop => tracing::info!("stopped"),
         () = signals.wait() => tracing::warn!("stopped without waiting for requests"),
     }
-    last_seen.abort();
-    garbage.abort();
+    drop(upkeep);
     auth.write_last_seen().await?;
     Ok(())
-}
-
-/// Writes down from time to time when devices were last seen.
-async fn write_last_seen(auth: Auth) {
-    loop {
-        tokio::time::sleep(LAST_SEEN_INTERVAL).await;
-        if let Err(error) = auth.write_last_seen().await {
-            tracing::error!(%error, "when devices were last seen could not be written");
-        }
-    }
-}
-
-/// Removes from time to time the files that nothing names any more.
-async fn collect_garbage(media: Media) {
-    loop {
-        tokio::time::sleep(GARBAGE_INTERVAL).await;
-        match media.collect_garbage(GARBAGE_AGE).await {
-            Ok(0) => {}
-            Ok(files) => tracing::info!(files, "files of media that nothing names were removed"),
-            Err(error) => tracing::error!(%error, "files of media could not be removed"),
-        }
-    }
 }

@@ -58,6 +58,7 @@ type Result<T> = std::result::Result<T, BlobError>;
 pub(crate) struct Blobs {
     /// The directory; every write in it is synced, and so is the directory of what is written.
     directory: Arc<LocalFileSystem>,
+    path: PathBuf,
     /// Where files come to rest, if not in the directory.
     bucket: Option<Arc<dyn ObjectStore>>,
 }
@@ -97,7 +98,11 @@ impl Blobs {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(failed(error)),
             _ => {}
         }
-        Ok(Self { directory, bucket })
+        Ok(Self {
+            directory,
+            path: path.to_owned(),
+            bucket,
+        })
     }
 
     /// Begins a file whose hash is not known yet.
@@ -181,6 +186,11 @@ impl Blobs {
             Some(bucket) => bucket.as_ref(),
             None => self.directory.as_ref(),
         }
+    }
+
+    /// The directory in which the files lie, if they do not lie in a bucket.
+    pub(crate) fn path_at_rest(&self) -> Option<&std::path::Path> {
+        self.bucket.is_none().then_some(&self.path)
     }
 
     #[cfg(test)]
@@ -315,7 +325,7 @@ fn open_bucket(section: &Section, bucket: &str) -> Result<Arc<dyn ObjectStore>> 
 }
 
 /// The only text that becomes a path: our own hash.
-fn place_of(hash: BlobHash) -> Path {
+pub(crate) fn place_of(hash: BlobHash) -> Path {
     let hex = hex(hash);
     let directory = hex.get(..2).unwrap_or_default();
     Path::from(format!("blob/{directory}/{hex}"))
@@ -326,6 +336,19 @@ fn hex(hash: BlobHash) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// The hash that a file is named by; nothing for other names.
+pub(crate) fn from_hex(name: &str) -> Option<BlobHash> {
+    let is_digit = |byte: u8| byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+    if name.len() != 64 || !name.bytes().all(is_digit) {
+        return None;
+    }
+    let mut hash = [0; 32];
+    for (place, byte) in hash.iter_mut().enumerate() {
+        *byte = u8::from_str_radix(name.get(place * 2..place * 2 + 2)?, 16).ok()?;
+    }
+    Some(BlobHash(hash))
 }
 
 /// Makes a directory that stays: a directory is durable when the one that holds it is.

@@ -65,6 +65,7 @@ impl Media {
 impl Inner {
     /// The file first: a row that says "garbage" without a file does no harm, a file without a row would stay for ever.
     async fn remove(&self, hash: BlobHash) -> Result<bool, DownloadError> {
+        let _removing = self.removing.write().await;
         let _place = self.place(hash).await;
         // Again, now that no upload can name it.
         if !self

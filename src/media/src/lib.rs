@@ -11,13 +11,17 @@
 //! | `blob` | the bytes: staging, placing, reading, removing |
 //! | `upload`, `download` | an address and its bytes |
 //! | `thumbnail` | decoding hostile images within limits, sizes, making each thumbnail once |
-//! | `garbage` | deletion, quarantine, removing what nothing names |
+//! | `garbage` | deletion, quarantine, removing what nothing names any more |
+//! | `orphan` | removing what a crash left and no row ever named |
+//! | `copy` | the files as a backup sees them |
 
 mod blob;
 mod content;
+mod copy;
 mod download;
 mod garbage;
 mod id;
+mod orphan;
 #[cfg(test)]
 mod testing;
 mod thumbnail;
@@ -27,10 +31,11 @@ use std::sync::Arc;
 
 use ruma_common::{OwnedServerName, ServerName};
 use storage::{Clock, Store, media::BlobHash};
-use tokio::sync::{Mutex, MutexGuard};
+use tokio::sync::{Mutex, MutexGuard, RwLock};
 
 pub use blob::{BlobError, ByteStream};
 pub use content::{ContentHeaders, ContentType, SECURITY_HEADERS};
+pub use copy::{Held, StoredFile};
 pub use download::{Access, Download, DownloadError};
 pub use id::MediaId;
 pub use thumbnail::{Method, ThumbnailError, ThumbnailRequest};
@@ -69,6 +74,8 @@ struct Inner {
     /// file with its row: so that what is being uploaded is never taken for garbage. Each guards the hashes that begin
     /// with its number; nobody holds two.
     places: Vec<Mutex<()>>,
+    /// Taken to write over the removal of a file, before its place; to read while nothing may be removed.
+    removing: Arc<RwLock<()>>,
 }
 
 impl Media {
@@ -89,6 +96,7 @@ impl Media {
                 blobs,
                 thumbnails: Thumbnails::new(),
                 places: (0..LOCKS).map(|_| Mutex::new(())).collect(),
+                removing: Arc::default(),
             }),
         }
     }

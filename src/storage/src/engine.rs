@@ -3,7 +3,7 @@
 
 use std::{path::Path, sync::Arc};
 
-use rocksdb::{ColumnFamily, DB, ReadOptions};
+use rocksdb::{ColumnFamily, DB, ErrorKind, ReadOptions};
 
 use crate::{
     Error, Key, Options, Order, Range, Result,
@@ -23,12 +23,8 @@ impl Engine {
     pub(crate) fn open(options: &Options, directory: &Path) -> Result<Self> {
         refuse_unknown_families(directory)?;
         let (database, families) = tuning::database(options);
-        let db = DB::open_cf_descriptors(&database, directory, families).map_err(|error| {
-            Error::Open(format!(
-                "cannot open the database in {}: {error}",
-                directory.display()
-            ))
-        })?;
+        let db = DB::open_cf_descriptors(&database, directory, families)
+            .map_err(|error| open_error(directory, &error))?;
         Ok(Self { db: Arc::new(db) })
     }
 
@@ -120,6 +116,18 @@ fn may_seek_by_prefix(range: &Range, order: Order) -> bool {
     };
     // An end without the prefix is the first key behind it, or it is too far.
     range.end.starts_with(prefix) || range.end == crate::key::successor(prefix)
+}
+
+fn open_error(directory: &Path, error: &rocksdb::Error) -> Error {
+    // RocksDB has no kind of its own for it: "While lock file: …/LOCK: Resource temporarily unavailable".
+    let is_locked = error.kind() == ErrorKind::IOError && error.as_ref().contains("lock file");
+    if is_locked {
+        return Error::InUse(directory.to_owned());
+    }
+    Error::Open(format!(
+        "cannot open the database in {}: {error}",
+        directory.display()
+    ))
 }
 
 /// A database of a newer version may have families that this one does not know; RocksDB would name

@@ -1,5 +1,7 @@
 //! What can go wrong below every noun.
 
+use std::path::PathBuf;
+
 /// A failure of the engine or of the bytes it holds. None of these is a client's fault.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -21,6 +23,9 @@ pub enum Error {
     /// The store was closed: the process is on its way out.
     #[error("the store is closed")]
     Closed,
+    /// Another process, probably a running server, has the database open.
+    #[error("the database in {} is in use by another process", .0.display())]
+    InUse(PathBuf),
     /// The store cannot be opened, with the sentence for the operator.
     #[error("{0}")]
     Open(String),

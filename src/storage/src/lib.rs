@@ -6,6 +6,7 @@
 
 pub mod account_data;
 pub mod alias;
+pub mod backup;
 pub mod change;
 mod clock;
 mod codec;

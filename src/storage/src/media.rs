@@ -174,6 +174,37 @@ pub fn blob(view: &dyn View, hash: BlobHash) -> Result<Option<Blob>> {
     value.map(|value| decode(MEDIA_BLOB, &value)).transpose()
 }
 
+/// At most `limit` files behind `after`, in the order of their hashes.
+pub fn blobs(
+    view: &dyn View,
+    after: Option<BlobHash>,
+    limit: usize,
+) -> Result<Vec<(BlobHash, Blob)>> {
+    let range = match after {
+        // The first key behind it: hashes have one length.
+        Some(after) => blob_key(after).u8(0).until_end_of(&MEDIA_BLOB.key()),
+        None => MEDIA_BLOB.key().prefix_range(),
+    };
+    let rows = view.scan(&range, Order::Forward, limit)?;
+    rows.into_iter()
+        .map(|(key, value)| {
+            let hash = KeyReader::new(&key).rest().try_into();
+            let hash = hash.map_err(|_| corrupt("a key that is no hash"))?;
+            Ok((BlobHash(hash), decode(MEDIA_BLOB, &value)?))
+        })
+        .collect()
+}
+
+/// Those of some files that no row knows.
+pub fn unknown(view: &dyn View, hashes: &[BlobHash]) -> Result<Vec<BlobHash>> {
+    let keys: Vec<Key> = hashes.iter().map(|hash| blob_key(*hash)).collect();
+    let rows = view.get_many(&keys)?;
+    let known = hashes.iter().zip(rows);
+    Ok(known
+        .filter_map(|(hash, row)| row.is_none().then_some(*hash))
+        .collect())
+}
+
 /// Stops, or begins again, to serve a content. It holds for later uploads of the same bytes too.
 pub fn set_quarantined(txn: &mut Txn<'_>, hash: BlobHash, quarantined: bool) -> Result<()> {
     let mut blob = read_blob(txn, hash)?.unwrap_or(UNKNOWN);

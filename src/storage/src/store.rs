@@ -32,7 +32,7 @@ const GUARD_TRIES: usize = 8;
 const SCHEMA: u32 = 1;
 
 /// How far positions jump over what may have been handed out and lost.
-const LOSS_JUMP: u64 = 1 << 20;
+pub(crate) const LOSS_JUMP: u64 = 1 << 20;
 
 /// The store: cheap to clone, one per process. The last clone that goes ends the committer and
 /// closes the database.
@@ -241,13 +241,19 @@ fn recovered_position(engine: &Engine, options: &Options) -> Result<Position> {
         position = position.0,
         "commits were lost; positions move forward so that none is used twice"
     );
+    move_to(engine, position)?;
+    Ok(position)
+}
+
+/// Makes `position` the last of the log.
+pub(crate) fn move_to(engine: &Engine, position: Position) -> Result<()> {
     let key = LOG.key().u64(position.0);
     let row = encode(&Vec::<Change>::new());
     let family = engine.family(LOG.family);
     engine
         .db
         .put_cf_opt(family, key.as_bytes(), row, &synced())?;
-    Ok(position)
+    Ok(())
 }
 
 fn synced() -> WriteOptions {
@@ -256,7 +262,7 @@ fn synced() -> WriteOptions {
     options
 }
 
-fn last_position(engine: &Engine) -> Result<Position> {
+pub(crate) fn last_position(engine: &Engine) -> Result<Position> {
     let mut last = Position::default();
     engine.visit(&LOG.key().prefix_range(), Order::Reverse, &mut |key, _| {
         last = Position(KeyReader::new(key).u64().unwrap_or_default());

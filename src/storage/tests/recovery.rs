@@ -256,7 +256,7 @@ fn a_second_process_is_refused_while_the_first_runs() {
     let directory = tempfile::tempdir().unwrap();
     let options = Options::new(directory.path());
     let store = Store::open(&options).unwrap();
-    assert!(matches!(Store::open(&options), Err(Error::Open(_))));
+    assert!(matches!(Store::open(&options), Err(Error::InUse(_))));
     drop(store);
     Store::open(&options).unwrap();
 }
