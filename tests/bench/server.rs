@@ -156,7 +156,9 @@ impl Processors {
             {
                 continue;
             }
-            let numbers = words.take(8).filter_map(|number| number.parse::<u64>().ok());
+            let numbers = words
+                .take(8)
+                .filter_map(|number| number.parse::<u64>().ok());
             for (field, number) in numbers.enumerate() {
                 total += number;
                 // "idle" and "iowait"
