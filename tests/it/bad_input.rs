@@ -212,6 +212,10 @@ const FIELDS: &[&str] = &[
     "third_party_signed",
     "membership",
     "logout_devices",
+    "thread_id",
+    "m.fully_read",
+    "m.read",
+    "m.read.private",
 ];
 
 #[tokio::test]

@@ -12,6 +12,7 @@ mod membership;
 mod message;
 mod profile;
 mod push;
+mod receipt;
 mod redact;
 mod room;
 mod session;

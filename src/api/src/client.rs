@@ -15,6 +15,8 @@ pub(crate) mod membership;
 pub(crate) mod message;
 pub(crate) mod profile;
 pub(crate) mod push;
+pub(crate) mod read_marker;
+pub(crate) mod receipt;
 pub(crate) mod redact;
 pub(crate) mod room;
 pub(crate) mod session;

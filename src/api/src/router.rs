@@ -19,7 +19,8 @@ use crate::{
     Error, Services,
     client::{
         account, admin, alias, capabilities, config, context, device, discovery, filter, media,
-        membership, message, profile, push, redact, room, session, state, sync, tag,
+        membership, message, profile, push, read_marker, receipt, redact, room, session, state,
+        sync, tag,
     },
     endpoint::{Call, Endpoint, Limits, endpoint, interactive, own, streaming, with_limits},
     layer,
@@ -120,6 +121,9 @@ fn rooms() -> Vec<Endpoint> {
         endpoint(context::context),
         endpoint(room::event),
         endpoint(redact::redact),
+        // people
+        with_limits(RECEIPT, receipt::create),
+        endpoint(read_marker::set),
         // state
         endpoint(state::all),
         endpoint(state::get).also(&STATE_WITHOUT_KEY),
@@ -146,6 +150,11 @@ fn admin() -> Vec<Endpoint> {
 
 const LOGIN: Limits = Limits {
     precheck: session::precheck_login,
+    ..Limits::DEFAULT
+};
+
+const RECEIPT: Limits = Limits {
+    precheck: receipt::precheck,
     ..Limits::DEFAULT
 };
 

@@ -4,6 +4,7 @@
 mod create;
 mod history;
 mod members;
+mod receipt;
 mod redact;
 mod restricted;
 mod security;

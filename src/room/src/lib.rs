@@ -19,6 +19,7 @@ mod notification;
 mod own;
 mod persist;
 mod reads;
+mod receipt;
 mod redact;
 mod room_txn;
 mod rooms;
@@ -44,8 +45,9 @@ pub use self::{
     members::{JoinedMember, MembersRequest},
     membership::JoinRoom,
     named_state::{NamedState, Place},
-    notification::{UnreadCounts, unread_counts},
+    notification::{UnreadCount, UnreadCounts, unread_counts},
     persist::{Extras, Persisted},
+    receipt::{ReadMarkers, ReceiptThread, SentReceipt},
     redact::Redact,
     room_txn::RoomTxn,
     rooms::{Options, Rooms},

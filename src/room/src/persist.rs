@@ -22,6 +22,8 @@ mod current;
 mod redaction;
 mod relation;
 
+pub(crate) use self::relation::parent_in;
+
 /// What belongs to an event besides itself.
 #[derive(Clone, Debug, Default)]
 pub struct Extras<'a> {

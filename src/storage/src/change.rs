@@ -69,7 +69,7 @@ pub enum Change {
         #[n(0)]
         user: u64,
     },
-    /// A receipt of a user moved in a room.
+    /// A receipt of a user that everybody in the room is told moved.
     #[n(6)]
     Receipt {
         /// User number.
@@ -99,5 +99,15 @@ pub enum Change {
         /// User number.
         #[n(0)]
         user: u64,
+    },
+    /// A receipt of a user that nobody else is told moved in a room.
+    #[n(10)]
+    PrivateReceipt {
+        /// User number.
+        #[n(0)]
+        user: u64,
+        /// Room number.
+        #[n(1)]
+        room: u64,
     },
 }

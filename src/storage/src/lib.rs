@@ -26,6 +26,7 @@ pub mod membership;
 pub mod meta;
 mod options;
 pub mod profile;
+pub mod receipt;
 pub mod registration_token;
 pub mod relation;
 mod ring;

@@ -118,6 +118,13 @@ pub fn of(view: &dyn View, room: RoomNumber, user: UserNumber) -> Result<Option<
         .transpose()
 }
 
+/// [`of`], by which this batch decides something without the lock of the room.
+pub fn of_guarded(txn: &mut Txn<'_>, room: RoomNumber, user: UserNumber) -> Result<Option<Member>> {
+    txn.get_guarded(&member_key(user, room))?
+        .map(|row| read_member(&row))
+        .transpose()
+}
+
 /// The current memberships of many users of one room, in their order.
 pub fn of_many(
     view: &dyn View,

@@ -182,6 +182,10 @@ pub const HIGHLIGHT: Table = Table::new(Family::Timeline, 0x29, "highlight");
 pub const CORRECTION: Table = Table::new(Family::Timeline, 0x2b, "correction");
 /// Room number, user number of a joined local user -> nothing.
 pub const LOCAL_MEMBER: Table = Table::new(Family::Timeline, 0x2c, "local_member");
+/// Room number, user number, kind, thread -> stamped receipt.
+pub const RECEIPT: Table = Table::new(Family::Timeline, 0x2d, "receipt");
+/// Room number, position, user number, kind, thread -> receipt.
+pub const RECEIPT_ORDER: Table = Table::new(Family::Timeline, 0x2e, "receipt_order");
 /// Room number, server name -> its joined users.
 pub const SERVER: Table = Table::new(Family::Timeline, 0x2a, "server");
 /// Origin, media id -> the file and what is known of it.

@@ -134,7 +134,7 @@ pub enum Thread {
 }
 
 impl Thread {
-    fn code(self) -> u64 {
+    pub(crate) fn code(self) -> u64 {
         match self {
             Self::Unthreaded => 0,
             Self::Main => 1,
@@ -142,7 +142,7 @@ impl Thread {
         }
     }
 
-    fn from_code(code: u64) -> Option<Self> {
+    pub(crate) fn from_code(code: u64) -> Option<Self> {
         Some(match code {
             0 => Self::Unthreaded,
             1 => Self::Main,
@@ -208,7 +208,7 @@ pub fn put_read_position(
     at: TimelinePosition,
 ) -> Result<bool> {
     let key = read_key(room, user).u64(thread.code());
-    let old = txn.get(&key)?;
+    let old = txn.get_guarded(&key)?;
     let old = old
         .and_then(|row| row.try_into().ok())
         .map(i64::from_be_bytes);

@@ -30,7 +30,7 @@ use tokio::sync::watch;
 
 use self::{
     room::Room,
-    user::{Known, User},
+    user::{Known, User, What},
 };
 
 pub(crate) use self::user::Changed;
@@ -85,7 +85,7 @@ impl Notifier {
         for change in changes.iter() {
             match *change {
                 Change::Event { room, .. } | Change::State { room } => {
-                    self.note_room(RoomNumber(room), *position, concerned);
+                    self.note_room(RoomNumber(room), What::Events, *position, concerned);
                 }
                 Change::Membership { user, room } => {
                     if let Some(user) = self.user(UserNumber(user)) {
@@ -94,10 +94,11 @@ impl Notifier {
                     }
                 }
                 Change::Receipt { user, room } => {
-                    if let Some(user) = self.user(UserNumber(user)) {
-                        user.note(|known| known.touch_own(RoomNumber(room), *position));
-                        concerned.insert(user.number, user);
-                    }
+                    self.note_room(RoomNumber(room), What::Receipts, *position, concerned);
+                    self.note_own(UserNumber(user), RoomNumber(room), *position, concerned);
+                }
+                Change::PrivateReceipt { user, room } => {
+                    self.note_own(UserNumber(user), RoomNumber(room), *position, concerned);
                 }
                 Change::AccountData { user, .. } => {
                     if let Some(user) = self.user(UserNumber(user)) {
@@ -123,15 +124,33 @@ impl Notifier {
     fn note_room(
         &self,
         room: RoomNumber,
+        what: What,
         position: Position,
         concerned: &mut HashMap<UserNumber, Arc<User>>,
     ) {
         let Some(entry) = self.rooms.read().get(&room).cloned() else {
             return;
         };
-        entry.last.fetch_max(position.0, Ordering::AcqRel);
+        let last = match what {
+            What::Events | What::Own => &entry.last,
+            What::Receipts => &entry.last_receipt,
+        };
+        last.fetch_max(position.0, Ordering::AcqRel);
         for user in entry.users() {
-            user.note(|known| known.touch(room, position));
+            user.note(|known| known.touch(room, what, position));
+            concerned.insert(user.number, user);
+        }
+    }
+
+    fn note_own(
+        &self,
+        user: UserNumber,
+        room: RoomNumber,
+        position: Position,
+        concerned: &mut HashMap<UserNumber, Arc<User>>,
+    ) {
+        if let Some(user) = self.user(user) {
+            user.note(|known| known.touch_own(room, position));
             concerned.insert(user.number, user);
         }
     }

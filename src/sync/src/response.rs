@@ -5,7 +5,8 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
-use ruma_common::{OwnedRoomId, OwnedUserId};
+use room::UnreadCount;
+use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
 use storage::Position;
@@ -111,6 +112,9 @@ pub(crate) struct JoinedRoom {
     pub(crate) ephemeral: Events,
     pub(crate) account_data: Events,
     pub(crate) unread_notifications: UnreadNotifications,
+    /// "If no threads have notification counts, this whole object can be omitted": so it is, and where nobody asks for it.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub(crate) unread_thread_notifications: BTreeMap<OwnedEventId, UnreadNotifications>,
 }
 
 /// A room that the user has left or been banned from.
@@ -198,6 +202,15 @@ pub(crate) struct Summary {
 pub(crate) struct UnreadNotifications {
     pub(crate) highlight_count: u64,
     pub(crate) notification_count: u64,
+}
+
+impl From<UnreadCount> for UnreadNotifications {
+    fn from(count: UnreadCount) -> Self {
+        Self {
+            highlight_count: count.highlight_count,
+            notification_count: count.notification_count,
+        }
+    }
 }
 
 #[cfg(test)]

@@ -2,5 +2,6 @@
 
 pub(crate) mod account_data;
 pub(crate) mod membership;
+pub(crate) mod receipt;
 pub(crate) mod state;
 pub(crate) mod timeline;

@@ -51,9 +51,13 @@ pub(crate) fn answer(request: &Request<'_>, scope: &Scope) -> Result<Answer> {
     };
     let mut sent: Vec<Sent> = Vec::new();
     for number in rooms(request, scope, &account_data)? {
+        let uncertain = changed.uncertain.contains(&number);
+        let all = matches!(scope, Scope::All(_));
         let look = room::Look {
             account_data: &account_data,
             changed_for_user: changed.own.contains(&number),
+            events: all || uncertain || !only_receipts(changed, number),
+            receipts: uncertain || changed.receipts.contains(&number),
         };
         let Some(shown) = room::show_or_skip(request, number, &look)? else {
             continue;
@@ -68,6 +72,13 @@ pub(crate) fn answer(request: &Request<'_>, scope: &Scope) -> Result<Answer> {
     Ok(answer)
 }
 
+/// Whether nothing in a room can be new but its receipts.
+fn only_receipts(changed: &Changed, room: RoomNumber) -> bool {
+    changed.receipts.contains(&room)
+        && !changed.rooms.contains(&room)
+        && !changed.own.contains(&room)
+}
+
 /// The rooms to look at, each once.
 fn rooms(
     request: &Request<'_>,
@@ -78,6 +89,7 @@ fn rooms(
         Scope::Changed(changed) => {
             let mut rooms = changed.rooms.clone();
             rooms.extend(&changed.own);
+            rooms.extend(&changed.receipts);
             rooms.extend(&changed.uncertain);
             rooms
         }

@@ -5,10 +5,10 @@ use std::collections::BTreeMap;
 use proptest::prelude::{Strategy, prop, proptest};
 use ruma_common::{OwnedEventId, OwnedRoomId, RoomId};
 use serde_json::{Value, json};
-use storage::unread::Thread;
+use storage::{receipt::ReceiptKind, room::EventNumber};
 
 use super::server::Server;
-use crate::{Actor, Redact, UnreadCounts, unread_counts};
+use crate::{Actor, ReadMarkers, ReceiptThread, Redact, SentReceipt, UnreadCounts, unread_counts};
 
 impl Server {
     fn unread(&self, actor: &Actor, room: &RoomId) -> UnreadCounts {
@@ -20,19 +20,27 @@ impl Server {
     }
 
     fn counts(&self, actor: &Actor, room: &RoomId) -> (u64, u64) {
-        let counts = self.unread(actor, room);
+        let counts = self.unread(actor, room).all();
         (counts.notification_count, counts.highlight_count)
     }
 
-    async fn read_up_to(&self, actor: &Actor, room: &RoomId, thread: Thread, event: &OwnedEventId) {
-        let commit = self.store().write::<_, storage::Error>(|txn| {
-            let number = storage::room::number(txn, room)?.unwrap();
-            let event = storage::event::number(txn, number, event)?.unwrap();
-            let meta = storage::event::meta(txn, number, event)?.unwrap();
-            let at = meta.timeline.unwrap();
-            storage::unread::put_read_position(txn, number, actor.user, thread, at)
-        });
-        commit.unwrap().durable().await;
+    async fn read_up_to(
+        &self,
+        actor: &Actor,
+        room: &RoomId,
+        (kind, thread): (ReceiptKind, ReceiptThread),
+        event: &OwnedEventId,
+    ) {
+        let receipt = SentReceipt {
+            kind,
+            event_id: event.clone(),
+            thread,
+        };
+        let markers = ReadMarkers {
+            receipts: vec![receipt],
+            ..ReadMarkers::default()
+        };
+        self.rooms.mark_read(actor, room, markers).await.unwrap();
     }
 }
 
@@ -156,16 +164,17 @@ async fn threaded_receipts() {
         .send(&alice, &room, &related(&a, "m.reference", "Reference!"))
         .await;
     assert_eq!(server.counts(&bob, &room), (6, 2));
-    server.read_up_to(&bob, &room, Thread::Main, &a).await;
+    let read = async |thread, event| {
+        let receipt = (ReceiptKind::Public, thread);
+        server.read_up_to(&bob, &room, receipt, event).await;
+    };
+    read(ReceiptThread::Main, &a).await;
     assert_eq!(server.counts(&bob, &room), (5, 2));
-    let root = server.store().read(|view| {
-        let number = storage::room::number(view, &room).unwrap().unwrap();
-        storage::event::number(view, number, &a).unwrap().unwrap()
-    });
-    server.read_up_to(&bob, &room, Thread::Root(root), &b).await;
+    read(ReceiptThread::Root(a.clone()), &b).await;
     assert_eq!(server.counts(&bob, &room), (4, 2));
-    server.read_up_to(&bob, &room, Thread::Unthreaded, &d).await;
+    read(ReceiptThread::Unthreaded, &d).await;
     assert_eq!(server.counts(&bob, &room), (2, 0));
+    assert_eq!(server.unread(&bob, &room).main.notification_count, 1);
 }
 
 /// What happens in a room: somebody says something, in the main timeline or in a thread, reads, or redacts.
@@ -180,6 +189,7 @@ enum Step {
         who: usize,
         what: usize,
         threaded: bool,
+        private: bool,
     },
     Redact {
         what: usize,
@@ -207,11 +217,17 @@ fn step() -> impl Strategy<Value = Step> {
         ),
         (
             3,
-            (0..3_usize, 0..40_usize, proptest::bool::ANY)
-                .prop_map(|(who, what, threaded)| Step::Read {
+            (
+                0..3_usize,
+                0..40_usize,
+                proptest::bool::ANY,
+                proptest::bool::ANY,
+            )
+                .prop_map(|(who, what, threaded, private)| Step::Read {
                     who,
                     what,
                     threaded,
+                    private,
                 })
                 .boxed(),
         ),
@@ -235,18 +251,22 @@ struct Said {
 /// How far each user has read: by user and thread, `None` being all threads, `Some(None)` the main timeline.
 type Marks = BTreeMap<(usize, Option<Option<usize>>), usize>;
 
-fn naive(said: &[Said], marks: &Marks, who: usize) -> (u64, u64) {
+/// Unread messages and highlights by thread, `None` being the main timeline; only of those that have any.
+type Counted = BTreeMap<Option<usize>, (u64, u64)>;
+
+fn naive(said: &[Said], marks: &Marks, who: usize) -> Counted {
     let mark = |thread| marks.get(&(who, thread)).copied().unwrap_or_default();
     let unread = said.iter().enumerate().filter(|(place, message)| {
         let read = mark(None).max(mark(Some(message.root)));
         place + 1 > read && message.by != who && !message.redacted
     });
-    let (mut all, mut highlights) = (0, 0);
+    let mut counted = Counted::new();
     for (_, message) in unread {
-        all += 1;
-        highlights += u64::from(message.mentions == Some(who));
+        let (all, highlights) = counted.entry(message.root).or_default();
+        *all += 1;
+        *highlights += u64::from(message.mentions == Some(who));
     }
-    (all, highlights)
+    counted
 }
 
 /// The room, and what the naive count knows of it.
@@ -289,7 +309,8 @@ impl World {
                 who,
                 what,
                 threaded,
-            } => self.read(who, what, threaded).await,
+                private,
+            } => self.read(who, what, (threaded, private)).await,
             Step::Redact { what } => self.redact(what).await,
             Step::Rejoin { who } => {
                 let leaves = self.server.rooms.leave(&self.users[who], &self.room, None);
@@ -299,9 +320,22 @@ impl World {
             }
         }
         for (who, user) in self.users.iter().enumerate() {
-            let counts = self.server.counts(user, &self.room);
-            assert_eq!(counts, naive(&self.said, &self.marks, who), "user {who}");
+            let counted = self.counted(user);
+            assert_eq!(counted, naive(&self.said, &self.marks, who), "user {who}");
         }
+    }
+
+    fn counted(&self, user: &Actor) -> Counted {
+        let counts = self.server.unread(user, &self.room);
+        let threads = counts.threads.into_iter().map(|(root, count)| {
+            let is_root = |said: &Said| number(&self.server, &self.room, said) == root;
+            (self.said.iter().position(is_root), count)
+        });
+        let main = (counts.main.notification_count > 0).then_some((None, counts.main));
+        threads
+            .chain(main)
+            .map(|(root, count)| (root, (count.notification_count, count.highlight_count)))
+            .collect()
     }
 
     async fn say(&mut self, who: usize, thread: Option<usize>, mentions: Option<usize>) {
@@ -331,20 +365,29 @@ impl World {
         self.marks.insert((who, Some(root)), self.said.len());
     }
 
-    async fn read(&mut self, who: usize, what: usize, threaded: bool) {
+    async fn read(&mut self, who: usize, what: usize, (threaded, private): (bool, bool)) {
         let Some(message) = self.said.get(what) else {
             return;
         };
-        let (thread, stored) = match (threaded, message.root) {
-            (false, _) => (None, Thread::Unthreaded),
-            (true, None) => (Some(None), Thread::Main),
+        let (thread, sent) = match (threaded, message.root) {
+            (false, _) => (None, ReceiptThread::Unthreaded),
+            (true, None) => (Some(None), ReceiptThread::Main),
             (true, Some(root)) => {
-                let number = number(&self.server, &self.room, &self.said[root]);
-                (Some(Some(root)), Thread::Root(number))
+                let sent = ReceiptThread::Root(self.said[root].event_id.clone());
+                (Some(Some(root)), sent)
             }
         };
+        let kind = match private {
+            true => ReceiptKind::Private,
+            false => ReceiptKind::Public,
+        };
         self.server
-            .read_up_to(&self.users[who], &self.room, stored, &message.event_id)
+            .read_up_to(
+                &self.users[who],
+                &self.room,
+                (kind, sent),
+                &message.event_id,
+            )
             .await;
         let mark = self.marks.entry((who, thread)).or_default();
         *mark = (*mark).max(what + 1);
@@ -371,7 +414,7 @@ impl World {
     }
 }
 
-fn number(server: &Server, room: &RoomId, said: &Said) -> storage::room::EventNumber {
+fn number(server: &Server, room: &RoomId, said: &Said) -> EventNumber {
     server.store().read(|view| {
         let room = storage::room::number(view, room).unwrap().unwrap();
         storage::event::number(view, room, &said.event_id)
@@ -383,7 +426,7 @@ fn number(server: &Server, room: &RoomId, said: &Said) -> storage::room::EventNu
 proptest! {
     #![proptest_config(proptest::test_runner::Config { cases: 24, ..Default::default() })]
 
-    /// The subtraction of cumulative counts equals a count of every message.
+    /// The subtraction of cumulative counts equals a count of every message, thread by thread.
     #[test]
     fn counts_equal_the_naive_count(steps in prop::collection::vec(step(), 1..40)) {
         let runtime = tokio::runtime::Runtime::new().unwrap();

@@ -1,8 +1,10 @@
 //! Unread counts: differences of what has accumulated along the timelines.
 
+use std::collections::BTreeMap;
+
 use storage::{
     Result, View, relation,
-    room::{RoomHead, RoomNumber, TimelinePosition},
+    room::{EventNumber, RoomHead, RoomNumber, TimelinePosition},
     timeline,
     unread::{self, Counts, Thread},
     user::UserNumber,
@@ -17,13 +19,49 @@ const MAX_HIGHLIGHTS: usize = 10_000;
 /// Redacted events that are taken back for one count.
 const MAX_REDACTED: usize = 10_000;
 
-/// `unread_notifications` of a room, all threads together.
+/// What is unread of one timeline.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct UnreadCounts {
+pub struct UnreadCount {
     /// "The number of unread notifications for this room with the highlight flag set."
     pub highlight_count: u64,
     /// "The total number of unread notifications for this room."
     pub notification_count: u64,
+}
+
+impl UnreadCount {
+    fn add(&mut self, other: Self) {
+        self.highlight_count += other.highlight_count;
+        self.notification_count += other.notification_count;
+    }
+}
+
+impl From<Counts> for UnreadCount {
+    fn from(counts: Counts) -> Self {
+        Self {
+            highlight_count: counts.highlight,
+            notification_count: counts.total(),
+        }
+    }
+}
+
+/// What is unread of a room.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnreadCounts {
+    /// In the main timeline.
+    pub main: UnreadCount,
+    /// In each thread that has anything unread, by its root.
+    pub threads: BTreeMap<EventNumber, UnreadCount>,
+}
+
+impl UnreadCounts {
+    /// In all of them together.
+    pub fn all(&self) -> UnreadCount {
+        let mut all = self.main;
+        for count in self.threads.values() {
+            all.add(*count);
+        }
+        all
+    }
 }
 
 /// How far a user has read the timelines of a room.
@@ -61,15 +99,18 @@ pub fn unread_counts(
         unthreaded,
         threads,
     };
-    let all = main(view, room, head, &read)?.plus(in_threads(view, room, head, &read)?);
     let mut counts = UnreadCounts {
-        notification_count: all.total(),
-        highlight_count: all.highlight,
+        main: main(view, room, head, &read)?.into(),
+        threads: in_threads(view, room, head, &read)?,
     };
     for highlight in unread::highlights_after(view, room, user, read.unthreaded, MAX_HIGHLIGHTS)? {
         if highlight.at > read.of(highlight.thread) {
-            counts.highlight_count += 1;
-            counts.notification_count += highlight.adds;
+            let count = match highlight.thread {
+                Thread::Root(root) => counts.threads.entry(root).or_default(),
+                Thread::Main | Thread::Unthreaded => &mut counts.main,
+            };
+            count.highlight_count += 1;
+            count.notification_count += highlight.adds;
         }
     }
     Ok(counts)
@@ -85,8 +126,13 @@ fn main(view: &dyn View, room: RoomNumber, head: &RoomHead, read: &Read) -> Resu
     without_redacted(view, room, (Thread::Main, at), counts)
 }
 
-fn in_threads(view: &dyn View, room: RoomNumber, head: &RoomHead, read: &Read) -> Result<Counts> {
-    let mut total = Counts::default();
+fn in_threads(
+    view: &dyn View,
+    room: RoomNumber,
+    head: &RoomHead,
+    read: &Read,
+) -> Result<BTreeMap<EventNumber, UnreadCount>> {
+    let mut threads = BTreeMap::new();
     let end = TimelinePosition(head.next_timeline);
     for (root, latest) in relation::threads_before(view, room, end, MAX_THREADS)? {
         if latest <= read.unthreaded {
@@ -97,10 +143,13 @@ fn in_threads(view: &dyn View, room: RoomNumber, head: &RoomHead, read: &Read) -
             let now = unread::thread_counts(view, room, root, head.last_timeline())?;
             let before = unread::thread_counts(view, room, root, at)?;
             let thread = (Thread::Root(root), at);
-            total = total.plus(without_redacted(view, room, thread, now.since(before))?);
+            let counts = without_redacted(view, room, thread, now.since(before))?;
+            if counts.total() > 0 {
+                threads.insert(root, counts.into());
+            }
         }
     }
-    Ok(total)
+    Ok(threads)
 }
 
 /// The counts of what a thread has behind a place, without what was redacted since.

@@ -3,6 +3,7 @@
 use event::Pdu;
 use ruma_common::OwnedEventId;
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use storage::{
     Result,
     event::EventMeta,
@@ -27,6 +28,15 @@ pub(super) struct Relation {
 
 /// The relation of an event, if it has a well-formed one.
 pub(super) fn of(pdu: &Pdu) -> Option<Relation> {
+    of_content(pdu.content())
+}
+
+/// The event that an event with this content relates to.
+pub(crate) fn parent_in(content: &RawValue) -> Option<OwnedEventId> {
+    of_content(content).map(|relation| relation.event_id)
+}
+
+fn of_content(content: &RawValue) -> Option<Relation> {
     #[derive(Deserialize)]
     struct Content {
         #[serde(rename = "m.relates_to")]
@@ -35,10 +45,12 @@ pub(super) fn of(pdu: &Pdu) -> Option<Relation> {
 
     // Most events have none: a look at the text is cheaper than reading it. The key may be written in no other way,
     // because canonical JSON escapes no dot and no letter.
-    if !pdu.content().get().contains("\"m.relates_to\"") {
+    if !content.get().contains("\"m.relates_to\"") {
         return None;
     }
-    let relation = pdu.content_as::<Content>().ok()?.relation;
+    let relation = serde_json::from_str::<Content>(content.get())
+        .ok()?
+        .relation;
     (relation.rel_type.len() <= MAX_REL_TYPE).then_some(relation)
 }
 

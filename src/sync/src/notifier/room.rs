@@ -12,10 +12,12 @@ use super::user::User;
 
 /// The joined users in memory, and when the room changed last.
 pub(super) struct Room {
-    /// Every change behind this position is in `last`.
+    /// Every change behind this position is in `last` or in `last_receipt`.
     pub(super) watched_from: Position,
     /// The position of the last change that was noted; 0 while there is none.
     pub(super) last: AtomicU64,
+    /// The position of the last receipt that was noted; 0 while there is none.
+    pub(super) last_receipt: AtomicU64,
     users: Mutex<HashMap<UserNumber, Arc<User>>>,
 }
 
@@ -24,6 +26,7 @@ impl Room {
         Self {
             watched_from,
             last: AtomicU64::new(0),
+            last_receipt: AtomicU64::new(0),
             users: Mutex::default(),
         }
     }

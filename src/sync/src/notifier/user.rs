@@ -64,6 +64,8 @@ pub(crate) struct Changed {
     pub(crate) rooms: BTreeSet<RoomNumber>,
     /// Rooms in which something changed for this user alone.
     pub(crate) own: BTreeSet<RoomNumber>,
+    /// Joined rooms with new receipts.
+    pub(crate) receipts: BTreeSet<RoomNumber>,
     /// Joined rooms of which memory does not know: the snapshot says whether there is something new.
     pub(crate) uncertain: BTreeSet<RoomNumber>,
     /// Whether account data changed.
@@ -73,8 +75,19 @@ pub(crate) struct Changed {
 impl Changed {
     /// How many rooms are to be looked at.
     pub(crate) fn len(&self) -> usize {
-        self.rooms.len() + self.own.len() + self.uncertain.len()
+        self.rooms.len() + self.own.len() + self.receipts.len() + self.uncertain.len()
     }
+}
+
+/// What of a room changed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum What {
+    /// Its timeline or its state.
+    Events,
+    /// A receipt.
+    Receipts,
+    /// Something for this user alone.
+    Own,
 }
 
 /// A change that is remembered by itself.
@@ -82,8 +95,7 @@ impl Changed {
 struct Recent {
     position: Position,
     room: RoomNumber,
-    /// It was for this user alone.
-    own: bool,
+    what: What,
 }
 
 /// What is in memory of a user.
@@ -121,16 +133,16 @@ impl Known {
         self.push(Recent {
             position,
             room,
-            own: true,
+            what: What::Own,
         });
     }
 
     /// Something in a joined room changed, which remembers that itself.
-    pub(super) fn touch(&mut self, room: RoomNumber, position: Position) {
+    pub(super) fn touch(&mut self, room: RoomNumber, what: What, position: Position) {
         self.push(Recent {
             position,
             room,
-            own: false,
+            what,
         });
     }
 
@@ -160,10 +172,10 @@ impl Known {
         if position >= self.complete_after {
             let newer = self.recent.iter().rev();
             for change in newer.take_while(|change| change.position > position) {
-                let rooms = if change.own {
-                    &mut changed.own
-                } else {
-                    &mut changed.rooms
+                let rooms = match change.what {
+                    What::Events => &mut changed.rooms,
+                    What::Receipts => &mut changed.receipts,
+                    What::Own => &mut changed.own,
                 };
                 rooms.insert(change.room);
             }
@@ -174,7 +186,11 @@ impl Known {
         for (room, entry) in &self.joined {
             if entry.last.load(Ordering::Acquire) > position.0 {
                 changed.rooms.insert(*room);
-            } else if position < entry.watched_from {
+            }
+            if entry.last_receipt.load(Ordering::Acquire) > position.0 {
+                changed.receipts.insert(*room);
+            }
+            if position < entry.watched_from {
                 changed.uncertain.insert(*room);
             }
         }

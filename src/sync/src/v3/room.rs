@@ -1,6 +1,8 @@
 //! One room of an answer: in which section it belongs, and what stands there.
 
-use ruma_common::OwnedRoomId;
+use std::collections::BTreeMap;
+
+use ruma_common::{OwnedEventId, OwnedRoomId};
 use serde_json::value::RawValue;
 use storage::{
     Error,
@@ -21,6 +23,7 @@ use crate::{
     stream::{
         account_data,
         membership::{Joined, Left, OwnEvent, joined, left},
+        receipt,
         state::{self, Delta, Section},
         timeline::{self as timeline_stream, Shown, Window},
     },
@@ -33,6 +36,10 @@ pub(super) struct Look<'a> {
     pub(super) account_data: &'a [Entry],
     /// Something changed for this user alone: the room is told even if nothing else is new.
     pub(super) changed_for_user: bool,
+    /// There may be new events.
+    pub(super) events: bool,
+    /// There may be new receipts.
+    pub(super) receipts: bool,
 }
 
 /// A room that belongs into the answer.
@@ -100,7 +107,11 @@ fn show_joined(
         }
         _ => (None, Window::Newest),
     };
-    let mut timeline = timeline_of(room, window)?;
+    let mut timeline = if look.events || known.is_none() {
+        timeline_of(room, window)?
+    } else {
+        timeline_stream::Timeline::nothing()
+    };
     // The client may have older events of this room, with a gap before these.
     timeline.limited |= joined == Joined::Newly && request.since.is_some();
     let end = room.head().state;
@@ -123,24 +134,43 @@ fn show_joined(
         Some(_) => changed_account_data(room, look),
     };
     let timeline = write_timeline(room, timeline)?;
+    let ephemeral = ephemeral(room, known.is_some(), look)?;
     let nothing_new = timeline.events.is_empty()
         && !timeline.limited
         && state.is_empty()
-        && account_data.is_empty();
+        && account_data.is_empty()
+        && ephemeral.is_empty();
     let told_anyway = known.is_none() || request.full_state || look.changed_for_user;
     if nothing_new && !told_anyway {
         return Ok(None);
     }
+    let (unread_notifications, unread_thread_notifications) = unread(room)?;
     Ok(Some(Room::Joined(Box::new(JoinedRoom {
         summary,
         state,
         timeline,
-        ephemeral: Events::default(),
+        ephemeral: Events { events: ephemeral },
         account_data: Events {
             events: account_data,
         },
-        unread_notifications: unread(room)?,
+        unread_notifications,
+        unread_thread_notifications,
     }))))
+}
+
+/// What of a room is no part of its history.
+fn ephemeral(room: &RoomReader<'_>, known: bool, look: &Look<'_>) -> Result<Vec<EventJson>> {
+    let filter = &room.request.filter.ephemeral;
+    if !filter.allows_room(&room.head().room_id) {
+        return Ok(Vec::new());
+    }
+    let mut events = Vec::new();
+    if !known {
+        events.extend(receipt::of_room(room, None)?);
+    } else if look.receipts || look.changed_for_user {
+        events.extend(receipt::of_room(room, room.request.since)?);
+    }
+    Ok(events)
 }
 
 fn timeline_of(room: &mut RoomReader<'_>, window: Window) -> Result<timeline_stream::Timeline> {
@@ -229,13 +259,24 @@ fn summary(room: &RoomReader<'_>) -> Result<(Summary, Vec<StateKeyNumber>)> {
     Ok((summary, keys.into_iter().flatten().collect()))
 }
 
-fn unread(room: &RoomReader<'_>) -> Result<UnreadNotifications> {
-    let user = room.request.actor.user;
-    let counts = ::room::unread_counts(room.request.view, room.number, room.head(), user)?;
-    Ok(UnreadNotifications {
-        highlight_count: counts.highlight_count,
-        notification_count: counts.notification_count,
-    })
+/// "If `unread_thread_notifications` was specified as `true` on the `RoomEventFilter`, these counts will only be for the
+/// main timeline."
+fn unread(
+    room: &RoomReader<'_>,
+) -> Result<(
+    UnreadNotifications,
+    BTreeMap<OwnedEventId, UnreadNotifications>,
+)> {
+    let (view, number) = (room.request.view, room.number);
+    let counts = ::room::unread_counts(view, number, room.head(), room.request.actor.user)?;
+    if !room.request.filter.unread_threads {
+        return Ok((counts.all().into(), BTreeMap::new()));
+    }
+    let roots: Vec<_> = counts.threads.keys().copied().collect();
+    let ids = event::ids(view, number, &roots)?;
+    let threads = ids.into_iter().zip(counts.threads.values());
+    let threads = threads.filter_map(|(id, count)| Some((id?, (*count).into())));
+    Ok((counts.main.into(), threads.collect()))
 }
 
 /// An invite or a knock: "the stripped state of a room".

@@ -13,4 +13,5 @@ mod lazy;
 mod left;
 mod poll;
 mod property;
+mod receipt;
 mod server;
