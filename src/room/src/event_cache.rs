@@ -1,10 +1,13 @@
-//! What readers of rooms share: parsed events, kept by a budget of bytes, and the history visibility of states.
+//! What readers of rooms share: parsed events, kept by a budget of bytes, and small facts that never change: the
+//! history visibility of a state, the unread counts at a place.
 
 use event::Pdu;
 use quick_cache::{Weighter, sync::Cache};
 use storage::{
-    room::{EventNumber, RoomNumber},
+    Result,
+    room::{EventNumber, RoomNumber, TimelinePosition},
     state::StateRef,
+    unread::Counts,
 };
 
 use crate::HistoryVisibility;
@@ -14,6 +17,9 @@ const OVERHEAD_BYTES: u64 = 600;
 
 /// States whose history visibility is kept.
 const STATES: usize = 8_192;
+
+/// Places whose counts are kept.
+const PLACES: usize = 16_384;
 
 /// Which text of an event: a redaction replaces the text, so the redaction is part of the key and nothing in the cache
 /// ever has to be dropped. The meta row, read from the reader's own snapshot, says which text is meant.
@@ -37,6 +43,7 @@ impl Weighter<CacheKey, Pdu> for Bytes {
 pub struct EventCache {
     pdus: Cache<CacheKey, Pdu, Bytes>,
     visibilities: Cache<(RoomNumber, StateRef), HistoryVisibility>,
+    counts: Cache<(RoomNumber, TimelinePosition), Counts>,
 }
 
 impl EventCache {
@@ -46,6 +53,7 @@ impl EventCache {
         Self {
             pdus: Cache::with_weighter(items, bytes, Bytes),
             visibilities: Cache::new(STATES),
+            counts: Cache::new(PLACES),
         }
     }
 
@@ -61,6 +69,16 @@ impl EventCache {
         visibility: HistoryVisibility,
     ) {
         self.visibilities.insert((room, at), visibility);
+    }
+
+    /// What has been counted up to a place of the timeline that a published snapshot has.
+    pub(crate) fn counts(
+        &self,
+        room: RoomNumber,
+        at: TimelinePosition,
+        read: impl FnOnce() -> Result<Counts>,
+    ) -> Result<Counts> {
+        self.counts.get_or_insert_with(&(room, at), read)
     }
 
     pub(crate) fn get(&self, key: &CacheKey) -> Option<Pdu> {

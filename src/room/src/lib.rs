@@ -45,7 +45,7 @@ pub use self::{
     members::{JoinedMember, MembersRequest},
     membership::JoinRoom,
     named_state::{NamedState, Place},
-    notification::{UnreadCount, UnreadCounts, unread_counts},
+    notification::{UnreadCount, UnreadCounts},
     persist::{Extras, Persisted},
     receipt::{ReadMarkers, ReceiptThread, SentReceipt},
     redact::Redact,

@@ -20,7 +20,7 @@ mod count;
 mod names;
 mod words;
 
-pub use self::count::{UnreadCount, UnreadCounts, unread_counts};
+pub use self::count::{UnreadCount, UnreadCounts};
 pub(crate) use self::{
     class::{Notice, notice},
     names::Names,

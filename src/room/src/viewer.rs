@@ -38,7 +38,7 @@ pub struct Viewer<'a> {
     pub(crate) sights: HashMap<StateRef, Sight>,
     memberships: HashMap<EventNumber, Option<Membership>>,
     ignored: Option<HashSet<OwnedUserId>>,
-    cache: &'a EventCache,
+    pub(crate) cache: &'a EventCache,
 }
 
 /// The dictionary's numbers of what decides who may see; none where the room never had it.

@@ -79,6 +79,10 @@ pub struct RoomHead {
     /// Local users with membership `join` in the current state: 0 means that this server is not in the room.
     #[n(14)]
     pub local_joined: u64,
+    /// Whether anything has ever been sent in a thread.
+    #[n(15)]
+    #[cbor(default)]
+    pub has_threads: bool,
 }
 
 impl RoomHead {
@@ -100,6 +104,7 @@ impl RoomHead {
             unread: Counts::default(),
             partial: false,
             local_joined: 0,
+            has_threads: false,
         }
     }
 

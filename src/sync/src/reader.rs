@@ -1,6 +1,6 @@
 //! What an answer is computed with: one request, one published snapshot, and in it one room.
 
-use room::{Actor, EventFilter, Form, Rooms, Viewer};
+use room::{Actor, EventFilter, Form, Rooms, UnreadCounts, Viewer};
 use serde_json::value::RawValue;
 use storage::{
     Error, Position, Snapshot,
@@ -57,6 +57,11 @@ impl<'a> RoomReader<'a> {
     /// The user's membership now, if they ever had one.
     pub(crate) fn member(&self) -> Option<&Member> {
         self.viewer.member()
+    }
+
+    /// What the user has not read.
+    pub(crate) fn unread_counts(&self) -> Result<UnreadCounts> {
+        self.viewer.unread_counts()
     }
 
     /// The number of the user's own `(m.room.member, user)`, if the room ever had one.

@@ -8,14 +8,14 @@ use serde_json::{Value, json};
 use storage::{receipt::ReceiptKind, room::EventNumber};
 
 use super::server::Server;
-use crate::{Actor, ReadMarkers, ReceiptThread, Redact, SentReceipt, UnreadCounts, unread_counts};
+use crate::{Actor, ReadMarkers, ReceiptThread, Redact, SentReceipt, UnreadCounts};
 
 impl Server {
     fn unread(&self, actor: &Actor, room: &RoomId) -> UnreadCounts {
         self.store().read(|view| {
             let number = storage::room::number(view, room).unwrap().unwrap();
-            let head = storage::room::head(view, number).unwrap().unwrap();
-            unread_counts(view, number, &head, actor.user).unwrap()
+            let viewer = self.rooms.viewer(view, number, actor).unwrap().unwrap();
+            viewer.unread_counts().unwrap()
         })
     }
 

@@ -4,11 +4,12 @@ use std::collections::BTreeMap;
 
 use storage::{
     Result, View, relation,
-    room::{EventNumber, RoomHead, RoomNumber, TimelinePosition},
+    room::{EventNumber, RoomNumber, TimelinePosition},
     timeline,
     unread::{self, Counts, Thread},
-    user::UserNumber,
 };
+
+use crate::viewer::Viewer;
 
 /// Threads that are looked at for one count.
 const MAX_THREADS: usize = 1_000;
@@ -78,78 +79,85 @@ impl Read {
     }
 }
 
-/// What a user, who is joined to the room, has not read.
-///
-/// # Errors
-///
-/// The store failed.
-pub fn unread_counts(
-    view: &dyn View,
-    room: RoomNumber,
-    head: &RoomHead,
-    user: UserNumber,
-) -> Result<UnreadCounts> {
-    let mut threads = unread::read_positions(view, room, user)?;
-    let unthreaded = threads
-        .iter()
-        .find(|(thread, _)| *thread == Thread::Unthreaded)
-        .map_or(TimelinePosition(0), |(_, at)| *at);
-    threads.retain(|(thread, _)| *thread != Thread::Unthreaded);
-    let read = Read {
-        unthreaded,
-        threads,
-    };
-    let mut counts = UnreadCounts {
-        main: main(view, room, head, &read)?.into(),
-        threads: in_threads(view, room, head, &read)?,
-    };
-    for highlight in unread::highlights_after(view, room, user, read.unthreaded, MAX_HIGHLIGHTS)? {
-        if highlight.at > read.of(highlight.thread) {
-            let count = match highlight.thread {
-                Thread::Root(root) => counts.threads.entry(root).or_default(),
-                Thread::Main | Thread::Unthreaded => &mut counts.main,
-            };
-            count.highlight_count += 1;
-            count.notification_count += highlight.adds;
-        }
-    }
-    Ok(counts)
-}
-
-fn main(view: &dyn View, room: RoomNumber, head: &RoomHead, read: &Read) -> Result<Counts> {
-    let at = read.of(Thread::Main);
-    if at >= head.last_timeline() {
-        return Ok(Counts::default());
-    }
-    let before = timeline::at_or_before(view, room, at)?.map(|entry| entry.main);
-    let counts = head.unread.since(before.unwrap_or_default());
-    without_redacted(view, room, (Thread::Main, at), counts)
-}
-
-fn in_threads(
-    view: &dyn View,
-    room: RoomNumber,
-    head: &RoomHead,
-    read: &Read,
-) -> Result<BTreeMap<EventNumber, UnreadCount>> {
-    let mut threads = BTreeMap::new();
-    let end = TimelinePosition(head.next_timeline);
-    for (root, latest) in relation::threads_before(view, room, end, MAX_THREADS)? {
-        if latest <= read.unthreaded {
-            break;
-        }
-        let at = read.of(Thread::Root(root));
-        if at < latest {
-            let now = unread::thread_counts(view, room, root, head.last_timeline())?;
-            let before = unread::thread_counts(view, room, root, at)?;
-            let thread = (Thread::Root(root), at);
-            let counts = without_redacted(view, room, thread, now.since(before))?;
-            if counts.total() > 0 {
-                threads.insert(root, counts.into());
+impl Viewer<'_> {
+    /// What the reader, who is joined to the room, has not read.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub fn unread_counts(&self) -> Result<UnreadCounts> {
+        let (view, room, user) = (self.view, self.room, self.actor.user);
+        let mut threads = unread::read_positions(view, room, user)?;
+        let unthreaded = threads
+            .iter()
+            .find(|(thread, _)| *thread == Thread::Unthreaded)
+            .map_or(TimelinePosition(0), |(_, at)| *at);
+        threads.retain(|(thread, _)| *thread != Thread::Unthreaded);
+        let read = Read {
+            unthreaded,
+            threads,
+        };
+        let mut counts = UnreadCounts {
+            main: self.unread_in_main(&read)?.into(),
+            threads: self.unread_in_threads(&read)?,
+        };
+        let highlights =
+            unread::highlights_after(view, room, user, read.unthreaded, MAX_HIGHLIGHTS)?;
+        for highlight in highlights {
+            if highlight.at > read.of(highlight.thread) {
+                let count = match highlight.thread {
+                    Thread::Root(root) => counts.threads.entry(root).or_default(),
+                    Thread::Main | Thread::Unthreaded => &mut counts.main,
+                };
+                count.highlight_count += 1;
+                count.notification_count += highlight.adds;
             }
         }
+        Ok(counts)
     }
-    Ok(threads)
+
+    fn unread_in_main(&self, read: &Read) -> Result<Counts> {
+        let at = read.of(Thread::Main);
+        if at >= self.head.last_timeline() {
+            return Ok(Counts::default());
+        }
+        let counts = self.head.unread.since(self.counted_up_to(at)?);
+        without_redacted(self.view, self.room, (Thread::Main, at), counts)
+    }
+
+    /// What has accumulated in the main timeline up to a place: it never changes, and who reads on asks for it with
+    /// every message.
+    fn counted_up_to(&self, at: TimelinePosition) -> Result<Counts> {
+        self.cache.counts(self.room, at, || {
+            let entry = timeline::at_or_before(self.view, self.room, at)?;
+            Ok(entry.map(|entry| entry.main).unwrap_or_default())
+        })
+    }
+
+    fn unread_in_threads(&self, read: &Read) -> Result<BTreeMap<EventNumber, UnreadCount>> {
+        let (view, room, head) = (self.view, self.room, &self.head);
+        let mut threads = BTreeMap::new();
+        if !head.has_threads {
+            return Ok(threads);
+        }
+        let end = TimelinePosition(head.next_timeline);
+        for (root, latest) in relation::threads_before(view, room, end, MAX_THREADS)? {
+            if latest <= read.unthreaded {
+                break;
+            }
+            let at = read.of(Thread::Root(root));
+            if at < latest {
+                let now = unread::thread_counts(view, room, root, head.last_timeline())?;
+                let before = unread::thread_counts(view, room, root, at)?;
+                let thread = (Thread::Root(root), at);
+                let counts = without_redacted(view, room, thread, now.since(before))?;
+                if counts.total() > 0 {
+                    threads.insert(root, counts.into());
+                }
+            }
+        }
+        Ok(threads)
+    }
 }
 
 /// The counts of what a thread has behind a place, without what was redacted since.

@@ -96,6 +96,7 @@ impl RoomTxn<'_, '_> {
         if relation.rel_type != THREAD {
             return Ok(());
         }
+        self.head.has_threads = true;
         let old = storage::relation::thread(self.txn, self.number, root)?;
         let newest = ThreadSummary {
             count: 1 + old.map_or(0, |old| old.count),

@@ -268,7 +268,7 @@ fn unread(
     BTreeMap<OwnedEventId, UnreadNotifications>,
 )> {
     let (view, number) = (room.request.view, room.number);
-    let counts = ::room::unread_counts(view, number, room.head(), room.request.actor.user)?;
+    let counts = room.unread_counts()?;
     if !room.request.filter.unread_threads {
         return Ok((counts.all().into(), BTreeMap::new()));
     }
