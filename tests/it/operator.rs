@@ -27,7 +27,7 @@ fn refused(output: &Output, sentence: &str) {
     assert!(output.stdout.is_empty());
 }
 
-async fn login<'a>(server: &'a TestServer, name: &str, password: &str) -> Answer {
+async fn login(server: &TestServer, name: &str, password: &str) -> Answer {
     let body = json!({
         "type": "m.login.password",
         "identifier": { "type": "m.id.user", "user": name },

@@ -42,6 +42,8 @@ pub enum Command {
     Backup {
         /// Where to: an absolute path, of nothing or of an empty directory.
         directory: PathBuf,
+        /// An earlier backup on the same file system, an absolute path: files of media that it has are shared with it.
+        earlier: Option<PathBuf>,
     },
 }
 

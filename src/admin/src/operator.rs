@@ -107,8 +107,9 @@ impl Operator {
                 uses,
                 valid_ms,
             } => self.create_token(token, uses, valid_ms).await,
-            Command::Backup { directory } => {
-                Ok(Outcome::BackupMade(backup::make(self, directory).await?))
+            Command::Backup { directory, earlier } => {
+                let made = backup::make(self, directory, earlier).await?;
+                Ok(Outcome::BackupMade(made))
             }
         }
     }

@@ -84,6 +84,9 @@ pub(crate) struct Backup {
     /// Where to: a directory that is empty or not there yet
     #[arg(value_name = "DIR", required = true)]
     pub directory: Option<PathBuf>,
+    /// An earlier backup on the same file system: files of media that it has are shared with it
+    #[arg(long, value_name = "DIR")]
+    pub earlier: Option<PathBuf>,
     #[command(subcommand)]
     pub command: Option<Verify>,
 }
@@ -140,17 +143,19 @@ mod tests {
 
     #[test]
     fn a_backup_is_made_or_verified() {
-        let Some(Command::Backup(Backup { directory, command })) =
-            parse("hearth backup /b").unwrap().command
-        else {
-            panic!("not a backup");
+        let backup = |line| match parse(line).unwrap().command {
+            Some(Command::Backup(backup)) => backup,
+            other => panic!("{other:?}"),
         };
-        assert!(directory.is_some() && command.is_none());
-        let Some(Command::Backup(Backup { directory, command })) =
-            parse("hearth backup verify /b").unwrap().command
-        else {
-            panic!("not a backup");
-        };
+        let Backup {
+            directory,
+            earlier,
+            command,
+        } = backup("hearth backup /b --earlier /a");
+        assert!(directory.is_some() && earlier.is_some() && command.is_none());
+        let Backup {
+            directory, command, ..
+        } = backup("hearth backup verify /b");
         assert!(directory.is_none() && matches!(command, Some(Verify::Verify { .. })));
         assert!(parse("hearth backup").is_err());
     }

@@ -45,11 +45,14 @@ pub(crate) async fn run(config: &Config, command: Command) -> Result<()> {
             command: Some(Verify::Verify { directory }),
             ..
         }) => return verify(&directory),
-        Command::Backup(Backup { directory, .. }) => {
+        Command::Backup(Backup {
+            directory, earlier, ..
+        }) => {
             let directory = directory.ok_or("backup: where to?")?;
             admin::Command::Backup {
                 // The server has another working directory.
                 directory: std::path::absolute(directory)?,
+                earlier: earlier.map(std::path::absolute).transpose()?,
             }
         }
         Command::Restore { directory } => return restore(config, &directory),

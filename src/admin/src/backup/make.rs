@@ -13,16 +13,23 @@ use tokio::sync::oneshot;
 use super::{
     BackupError, DATABASE, MEDIA, Made, SIGNING_KEY, at,
     file::{self, Interrupt, InterruptOnDrop},
-    manifest::Writer,
+    manifest::{self, Writer},
 };
 use crate::Operator;
 
 /// How many files of media are looked up in one go.
 const PAGE: usize = 1000;
 
-/// Copies everything that is acknowledged now, or a little more, into `root`. Dropped, it stops and leaves a backup that is
-/// incomplete.
-pub(crate) async fn make(operator: &Operator, root: PathBuf) -> Result<Made, BackupError> {
+/// Copies everything that is acknowledged now, or a little more, into `root`. Files of media that are in the backup
+/// `earlier` are shared with it. Dropped, it stops and leaves a backup that is incomplete.
+pub(crate) async fn make(
+    operator: &Operator,
+    root: PathBuf,
+    earlier: Option<PathBuf>,
+) -> Result<Made, BackupError> {
+    if let Some(earlier) = &earlier {
+        manifest::read(earlier)?;
+    }
     let inner = &operator.inner;
     let Ok(_one) = inner.backup.try_lock() else {
         return Err(BackupError::Busy);
@@ -45,6 +52,7 @@ pub(crate) async fn make(operator: &Operator, root: PathBuf) -> Result<Made, Bac
     commit.durable().await;
     let copier = Copier {
         root,
+        earlier,
         media: inner.media.clone(),
         key: inner.options.directory.join(SIGNING_KEY),
         interrupt,
@@ -82,6 +90,7 @@ fn prepare(root: &Path) -> Result<(), BackupError> {
 
 struct Copier {
     root: PathBuf,
+    earlier: Option<PathBuf>,
     media: Media,
     key: PathBuf,
     interrupt: Interrupt,
@@ -164,6 +173,9 @@ impl Copier {
             if !is_about_links(&error) {
                 return Err(at(&to)(error));
             }
+            if self.share_with_earlier(&name, found, &to) {
+                return writer.add(&name.to_string_lossy(), found.size, found.hash.0);
+            }
             let (_, hash) = file::copy(&from, &to, &self.interrupt)?;
             if hash != found.hash.0 {
                 fs::remove_file(&to).map_err(at(&to))?;
@@ -172,6 +184,16 @@ impl Copier {
             }
         }
         writer.add(&name.to_string_lossy(), found.size, found.hash.0)
+    }
+
+    /// Takes a file from the earlier backup, if it is there and can be shared.
+    fn share_with_earlier(&self, name: &Path, found: &StoredFile, to: &Path) -> bool {
+        let Some(earlier) = &self.earlier else {
+            return false;
+        };
+        let from = earlier.join(name);
+        let is_whole = fs::metadata(&from).is_ok_and(|file| file.len() == found.size);
+        is_whole && fs::hard_link(&from, to).is_ok()
     }
 
     fn miss(&mut self, found: &StoredFile) {

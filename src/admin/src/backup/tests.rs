@@ -109,8 +109,16 @@ impl House {
     }
 
     async fn backup(&self, name: &str) -> Result<Made, CommandError> {
-        let directory = self.path(name);
-        match self.operator.run(Command::Backup { directory }).await? {
+        self.backup_to(self.path(name), None).await
+    }
+
+    async fn backup_to(
+        &self,
+        directory: PathBuf,
+        earlier: Option<PathBuf>,
+    ) -> Result<Made, CommandError> {
+        let command = Command::Backup { directory, earlier };
+        match self.operator.run(command).await? {
             Outcome::BackupMade(made) => Ok(made),
             other => panic!("{other:?}"),
         }
@@ -268,4 +276,50 @@ async fn a_file_that_is_gone_is_counted() {
     fs::remove_file(media.directory().unwrap().join(file.path())).unwrap();
     assert_eq!(house.backup("backup").await.unwrap().missing, 1);
     verify(&house.path("backup")).unwrap();
+}
+
+/// A backup whose caller goes away is not finished, and the next one is not held up by it.
+#[tokio::test]
+async fn an_interrupted_backup_is_incomplete() {
+    let house = House::new().await;
+    house.upload(b"the bytes").await;
+    let early = tokio::time::timeout(std::time::Duration::ZERO, house.backup("early")).await;
+    assert!(early.is_err());
+    house.backup("backup").await.unwrap();
+    verify(&house.path("backup")).unwrap();
+    assert!(matches!(
+        verify(&house.path("early")),
+        Err(BackupError::Incomplete(_))
+    ));
+}
+
+#[tokio::test]
+async fn on_another_disk_files_are_shared_with_an_earlier_backup() {
+    use std::os::unix::fs::MetadataExt as _;
+    let house = House::new().await;
+    house.upload(b"the bytes").await;
+    let file = house.operator.inner.media.files(None, 1).unwrap().remove(0);
+    // A file system of its own nearly everywhere; where it is not, files are shared all the same.
+    let Ok(disk) = tempfile::tempdir_in("/dev/shm") else {
+        return;
+    };
+    let at = |name: &str| disk.path().join(name);
+    house.backup_to(at("monday"), None).await.unwrap();
+    let nothing = house.backup_to(at("none"), Some(at("nowhere"))).await;
+    let incomplete = Err(BackupError::Incomplete(at("nowhere")));
+    assert_eq!(
+        nothing.map_err(|error| error.to_string()),
+        incomplete.map_err(|error: BackupError| error.to_string())
+    );
+    house.upload(b"other bytes").await;
+    let made = house.backup_to(at("tuesday"), Some(at("monday"))).await;
+    assert_eq!(made.unwrap().missing, 0);
+    let inode = |name: &str| {
+        let path = at(name).join("media").join(file.path());
+        fs::metadata(path).unwrap().ino()
+    };
+    assert_eq!(inode("monday"), inode("tuesday"));
+    for name in ["monday", "tuesday"] {
+        verify(&at(name)).unwrap();
+    }
 }
