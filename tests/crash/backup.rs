@@ -34,6 +34,9 @@ pub async fn under_load() -> Result<()> {
         .command(&["backup", &backup.display().to_string()])
         .await?;
     let took = began.elapsed();
+    server
+        .command(&["backup", "verify", &backup.display().to_string()])
+        .await?;
     tokio::time::sleep(Duration::from_millis(300)).await;
     let late = witness.sync_token(&server.host).await?;
     server.crash()?;

@@ -176,3 +176,68 @@ async fn help_names_the_commands() {
     let argument = server.command(&["user", "create", "alice", "password"], "");
     assert_eq!(argument.status.code(), Some(2));
 }
+
+#[tokio::test]
+async fn a_stopped_server_is_backed_up_and_restored() {
+    let mut server = TestServer::start().await;
+    let token = server.register("alice").await.token.clone();
+    assert!(server.terminate().await.success());
+    let backup = server.data().with_file_name("backup");
+    let made = done(&server.command(&["backup", "backup"], ""));
+    assert!(
+        made.starts_with(&format!("{} is a backup", backup.display())),
+        "{made}"
+    );
+    let verified = done(&server.command(&["backup", "verify", "backup"], ""));
+    assert!(
+        verified.starts_with("backup is a whole backup of localhost"),
+        "{verified}"
+    );
+    refused(
+        &server.command(&["backup", "backup"], ""),
+        "backup is not empty",
+    );
+    refused(
+        &server.command(&["restore", "backup"], ""),
+        "data is not empty",
+    );
+    std::fs::remove_dir_all(server.data()).unwrap();
+    done(&server.command(&["restore", "backup"], ""));
+    server.begin();
+    let whoami = server.request(Method::GET, WHOAMI).bearer_auth(token);
+    assert_eq!(Answer::of(whoami).await.ok()["user_id"], "@alice:localhost");
+    assert!(server.terminate().await.success());
+    // Half of a restore is no data directory.
+    std::fs::write(server.data().join("restore.incomplete"), "").unwrap();
+    refused(&server.command(&[], ""), "was interrupted");
+    std::fs::remove_file(backup.join("signing.key")).unwrap();
+    refused(
+        &server.command(&["backup", "verify", "backup"], ""),
+        "1 files of the backup are missing or damaged: signing.key",
+    );
+}
+
+/// A crash between a file and its row leaves the file.
+#[tokio::test]
+async fn files_of_media_without_a_row_are_removed_at_the_start() {
+    let mut server = TestServer::start().await;
+    let alice = server.register("alice").await;
+    let upload = alice
+        .request(Method::POST, "/_matrix/media/v3/upload")
+        .body("named");
+    Answer::of(upload).await.ok();
+    assert!(server.terminate().await.success());
+    let name = "ab".repeat(32);
+    let directory = server.data().join("media/blob/ab");
+    std::fs::create_dir_all(&directory).unwrap();
+    let orphan = directory.join(name);
+    std::fs::write(&orphan, "nobody's").unwrap();
+    server.begin();
+    for _ in 0..200 {
+        if !orphan.exists() {
+            return;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+    }
+    panic!("it is still there");
+}
