@@ -36,7 +36,12 @@ fn main() -> Result<()> {
         .worker_threads(2)
         .enable_all()
         .build()?;
-    runtime.block_on(scenario::all(&server))
+    runtime.block_on(scenario::all(&server))?;
+    if server.start.is_none() {
+        return runtime.block_on(scenario::files(&server));
+    }
+    drop(server);
+    runtime.block_on(scenario::files(&Server::start(&our_binary()?, &parent)?))
 }
 
 /// `hearth` beside this program: both come out of one build.

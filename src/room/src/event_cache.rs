@@ -1,11 +1,13 @@
 //! What readers of rooms share: parsed events, kept by a budget of bytes, and small facts that never change: the
-//! history visibility of a state, the unread counts at a place.
+//! history visibility of a state, the unread counts at a place, the head of a room at a position.
+
+use std::sync::Arc;
 
 use event::Pdu;
 use quick_cache::{Weighter, sync::Cache};
 use storage::{
-    Result,
-    room::{EventNumber, RoomNumber, TimelinePosition},
+    Position, Result, View,
+    room::{EventNumber, RoomHead, RoomNumber, TimelinePosition},
     state::StateRef,
     unread::Counts,
 };
@@ -20,6 +22,9 @@ const STATES: usize = 8_192;
 
 /// Places whose counts are kept.
 const PLACES: usize = 16_384;
+
+/// Heads that are kept, for those who wake at the same moment.
+const HEADS: usize = 512;
 
 /// Which text of an event: a redaction replaces the text, so the redaction is part of the key and nothing in the cache
 /// ever has to be dropped. The meta row, read from the reader's own snapshot, says which text is meant.
@@ -44,6 +49,7 @@ pub struct EventCache {
     pdus: Cache<CacheKey, Pdu, Bytes>,
     visibilities: Cache<(RoomNumber, StateRef), HistoryVisibility>,
     counts: Cache<(RoomNumber, TimelinePosition), Counts>,
+    heads: Cache<(RoomNumber, Position), Arc<RoomHead>>,
 }
 
 impl EventCache {
@@ -54,6 +60,7 @@ impl EventCache {
             pdus: Cache::with_weighter(items, bytes, Bytes),
             visibilities: Cache::new(STATES),
             counts: Cache::new(PLACES),
+            heads: Cache::new(HEADS),
         }
     }
 
@@ -69,6 +76,21 @@ impl EventCache {
         visibility: HistoryVisibility,
     ) {
         self.visibilities.insert((room, at), visibility);
+    }
+
+    /// The head of a room in a view.
+    pub(crate) fn head(&self, view: &dyn View, room: RoomNumber) -> Result<Option<Arc<RoomHead>>> {
+        let Some(position) = view.published() else {
+            return Ok(storage::room::head(view, room)?.map(Arc::new));
+        };
+        if let Some(head) = self.heads.get(&(room, position)) {
+            return Ok(Some(head));
+        }
+        let head = storage::room::head(view, room)?.map(Arc::new);
+        if let Some(head) = &head {
+            self.heads.insert((room, position), head.clone());
+        }
+        Ok(head)
     }
 
     /// What has been counted up to a place of the timeline that a published snapshot has.

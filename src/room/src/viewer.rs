@@ -4,6 +4,7 @@
 use std::{
     cell::OnceCell,
     collections::{HashMap, HashSet},
+    sync::Arc,
 };
 
 use event::{Pdu, RoomVersion};
@@ -13,7 +14,7 @@ use storage::{
     Error, Result, View, account_data,
     event::{self as events, EventMeta},
     membership::{self, Member, Membership},
-    room::{self, EventNumber, RoomHead, RoomNumber, StateKeyNumber},
+    room::{EventNumber, RoomHead, RoomNumber, StateKeyNumber},
     state::{self, StateRef},
 };
 
@@ -27,7 +28,7 @@ use crate::{
 pub struct Viewer<'a> {
     pub(crate) view: &'a dyn View,
     pub(crate) room: RoomNumber,
-    pub(crate) head: RoomHead,
+    pub(crate) head: Arc<RoomHead>,
     pub(crate) version: RoomVersion,
     pub(crate) actor: &'a Actor,
     pub(crate) now: MilliSecondsSinceUnixEpoch,
@@ -66,7 +67,7 @@ impl<'a> Viewer<'a> {
         actor: &'a Actor,
         now: MilliSecondsSinceUnixEpoch,
     ) -> Result<Option<Self>> {
-        let Some(head) = room::head(view, room)? else {
+        let Some(head) = cache.head(view, room)? else {
             return Ok(None);
         };
         let version = version_of(&head)?;

@@ -48,6 +48,10 @@ impl Snapshot {
 }
 
 impl View for Snapshot {
+    fn published(&self) -> Option<Position> {
+        Some(self.position)
+    }
+
     fn get(&self, key: &Key) -> Result<Option<Vec<u8>>> {
         self.engine.get_with(key, &self.options())
     }

@@ -2,7 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use crate::{Key, Range, Result};
+use crate::{Key, Position, Range, Result};
 
 /// A key and its value.
 pub type Row = (Vec<u8>, Vec<u8>);
@@ -26,6 +26,12 @@ pub trait View {
 
     /// The values of many keys, in their order. A loop over keys is one of these, never a `get` each.
     fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>>;
+
+    /// The position that a published snapshot shows; `None` inside a transaction. Whatever readers of a room or a user
+    /// see changes only with a record in the log, and so with the position.
+    fn published(&self) -> Option<Position> {
+        None
+    }
 
     /// Shows each row of a range to `visitor` until it breaks.
     fn visit(&self, range: &Range, order: Order, visitor: &mut Visitor<'_>) -> Result<()>;
