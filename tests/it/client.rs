@@ -1,12 +1,13 @@
 //! The client-server API; a file for each module of the handlers.
 
 mod account;
-mod admin;
+pub mod admin;
 mod capabilities;
 mod config;
 mod device;
 mod discovery;
 mod filter;
+mod limits;
 mod media;
 mod membership;
 mod message;

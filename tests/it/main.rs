@@ -11,6 +11,8 @@
 
 mod bad_input;
 mod client;
+mod connection;
+mod hostile;
 mod operation;
 mod operator;
 mod power_cut;

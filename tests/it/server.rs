@@ -290,6 +290,8 @@ fn command(directory: &TempDir, sets: &[String]) -> Command {
         .current_dir(directory.path())
         .args(["--set", "server.listen=[\"127.0.0.1:0\"]"])
         .args(["--set", "storage.path=data", "--set", "storage.cache_mb=64"])
+        // Tests of the limits set them.
+        .args(["--set", "rate_limits.enabled=false"])
         .args(sets.iter().flat_map(|set| ["--set", set]));
     command
 }

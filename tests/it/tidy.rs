@@ -17,6 +17,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("hearth-config", 0),
     ("hearth-event", 0),
     ("hearth-storage", 1),
+    ("hearth-limit", 2),
     ("hearth-room", 3),
     ("hearth-user", 3),
     ("hearth-media", 3),
@@ -146,4 +147,28 @@ fn files_say_what_belongs_in_them() {
         silent.is_empty(),
         "these files do not begin with `//!`: {silent:#?}"
     );
+}
+
+/// The tests that docs/SECURITY.md names: words in backticks that are long enough to be a name and nothing else.
+#[test]
+fn the_tests_of_the_security_page_are_there() {
+    let page = fs::read_to_string(top().join("docs/SECURITY.md")).expect("the page");
+    let rows = page.lines().filter(|line| line.starts_with('|'));
+    let last = rows.filter_map(|row| row.trim_end_matches('|').rsplit('|').next());
+    let named: Vec<String> = last
+        .flat_map(|cell| cell.split('`').skip(1).step_by(2))
+        .filter(|name| !name.ends_with('/') && !name.starts_with("tests/"))
+        .map(str::to_owned)
+        .collect();
+    assert!(named.len() > 100, "{}", named.len());
+    let mut files = rust_files("src");
+    files.extend(rust_files("tests"));
+    let missing: Vec<_> = named
+        .iter()
+        .filter(|name| {
+            let declared = format!("fn {name}(");
+            !files.values().any(|text| text.contains(&declared))
+        })
+        .collect();
+    assert!(missing.is_empty(), "no such tests: {missing:#?}");
 }

@@ -37,6 +37,7 @@ fn actor(requester: Requester) -> Actor {
         user_id: requester.user_id,
         user: requester.user,
         device_id: requester.device_id,
+        is_suspended: requester.is_suspended,
     }
 }
 
@@ -59,6 +60,14 @@ fn room_of_alias(services: &Services, alias: &RoomAliasId) -> Result<OwnedRoomId
         .rooms
         .room_of_alias(alias)?
         .ok_or_else(|| Error::not_found("Room alias not found"))
+}
+
+/// "When a client attempts to perform an action while suspended": profiles are not for suspended users to change.
+fn must_not_be_suspended(requester: &Requester) -> Result<()> {
+    if requester.is_suspended {
+        return Err(Error::suspended());
+    }
+    Ok(())
 }
 
 /// What a user keeps here is for that user only.

@@ -7,6 +7,7 @@ use auth::UiaRequest;
 use axum::body::Body;
 use futures::future::BoxFuture;
 use http::Method;
+use limit::Limit;
 use ruma_common::api::{
     IncomingRequest, auth_scheme::NoAuthentication, error::DeserializationError,
     path_builder::PathBuilder as _,
@@ -53,6 +54,8 @@ pub(crate) struct Endpoint {
     pub paths: Vec<&'static str>,
     /// Whether nobody is let in without an access token.
     pub needs_token: bool,
+    /// What is counted before the request is read.
+    pub limit: Option<Limit>,
     /// What is done.
     pub call: Arc<Call>,
 }
@@ -61,6 +64,13 @@ impl Endpoint {
     /// Serves the endpoint at further paths with the same parameters.
     pub(crate) fn also(mut self, paths: &[&'static str]) -> Self {
         self.paths.extend_from_slice(paths);
+        self
+    }
+
+    /// Counts every request: for its user, or for the address of who has none. What counts otherwise is counted where
+    /// it is done.
+    pub(crate) fn limited(mut self, limit: Limit) -> Self {
+        self.limit = Some(limit);
         self
     }
 }
@@ -135,7 +145,7 @@ where
         Box::pin(async move {
             let (received, unread) =
                 Received::read_head::<R::Authentication>(&services, request).await?;
-            let unread = unread.plain().await?;
+            let unread = unread.plain()?;
             handler(services, received.parse()?, unread)
                 .await?
                 .into_response()
@@ -157,6 +167,7 @@ where
         method,
         paths: vec![path],
         needs_token: false,
+        limit: None,
         call: Arc::new(move |services, request| {
             Box::pin(async move {
                 let limits = &Limits::DEFAULT;
@@ -180,6 +191,7 @@ fn erased<R: IncomingRequest<Authentication: Authenticate>>(
         method: R::METHOD,
         paths: R::PATH_BUILDER.all_paths().collect(),
         needs_token: R::Authentication::NEEDS_TOKEN,
+        limit: None,
         call: Arc::new(call),
     }
 }

@@ -3,7 +3,7 @@
 
 mod domain;
 
-use std::borrow::Cow;
+use std::{borrow::Cow, time::Duration};
 
 use auth::Challenge;
 use axum::body::Body;
@@ -13,7 +13,7 @@ use ruma_common::api::{
     OutgoingResponseExt as _,
     error::{
         DeserializationError, Error as MatrixError, ErrorBody, ErrorKind, FromHttpRequestError,
-        StandardErrorBody, UnknownTokenErrorData,
+        LimitExceededErrorData, RetryAfter, StandardErrorBody, UnknownTokenErrorData,
     },
 };
 
@@ -153,6 +153,23 @@ impl Error {
             ErrorKind::GuestAccessForbidden,
             "Guest access is disabled",
         )
+    }
+
+    /// "403 Forbidden error response with `M_USER_SUSPENDED` as the error code".
+    pub(crate) fn suspended() -> Self {
+        Self::new(
+            StatusCode::FORBIDDEN,
+            ErrorKind::UserSuspended,
+            "You cannot perform this action while suspended.",
+        )
+    }
+
+    /// "HTTP 429 […] The response SHOULD include a `Retry-After` header": done too often.
+    fn too_many_requests(retry_after: Duration) -> Self {
+        let mut data = LimitExceededErrorData::new();
+        data.retry_after = Some(RetryAfter::Delay(retry_after));
+        let kind = ErrorKind::LimitExceeded(data);
+        Self::new(StatusCode::TOO_MANY_REQUESTS, kind, "Too many requests")
     }
 
     /// The URL is longer than any endpoint needs.

@@ -7,6 +7,7 @@ use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use http::{HeaderMap, Method, header, request::Parts};
 use http_body_util::{BodyDataStream, BodyExt as _};
+use limit::Limit;
 use ruma_common::api::{IncomingRequest, IncomingRequestExt as _};
 
 use crate::{
@@ -16,18 +17,14 @@ use crate::{
 /// Slow bodies are given up after this.
 const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 
-/// Of a body that is refused, this much is still read (and dropped), so that the client gets to read the answer.
-const MAX_DRAINED: usize = 32 << 20;
-
-/// How long a refused body is read.
-const DRAIN_TIMEOUT: Duration = Duration::from_secs(10);
-
 /// What a handler gets.
 pub(crate) struct Args<R: IncomingRequest<Authentication: Authenticate>> {
     /// Path, query and body.
     pub request: R,
     /// Who asks.
     pub requester: <R::Authentication as Authenticate>::Identity,
+    /// Where the request came from.
+    pub address: IpAddr,
     /// The body as it was sent; never empty when it is JSON.
     pub body: Bytes,
 }
@@ -38,6 +35,7 @@ pub(crate) struct Received<I> {
     pub body: Bytes,
     path: RawPathParams,
     requester: I,
+    address: IpAddr,
 }
 
 impl<I> Received<I> {
@@ -49,7 +47,7 @@ impl<I> Received<I> {
     ) -> Result<Self> {
         let (mut received, unread) = Self::read_head::<A>(services, request).await?;
         let head = &received.head;
-        let mut body = read_body(head, unread.body, limits.body).await?;
+        let mut body = read_body(unread.plain()?, limits.body).await?;
         if head.method != Method::GET && head.method != Method::HEAD {
             json::check(&body)?;
             if body.is_empty() {
@@ -70,31 +68,30 @@ impl<I> Received<I> {
             .extract_parts::<RawPathParams>()
             .await
             .map_err(|_| Error::invalid_param("A path parameter is not UTF-8"))?;
-        let shown = A::shown(&request);
+        let shown = A::shown(&request)?;
         let (head, body) = request.into_parts();
-        let identified = match shown {
-            Ok(shown) => A::identify(services, shown, address_of(services, &head)).await,
-            Err(error) => Err(error),
-        };
+        let address = address_of(services, &head);
+        let requester = A::identify(services, shown, address).await?;
+        if let Some(limit) = head.extensions.get::<Limit>() {
+            let payer = match A::user(&requester) {
+                Some(user_id) => services.limits.user(user_id),
+                None => services.limits.address(Some(address)),
+            };
+            payer.own(*limit).pay()?;
+        }
         let unread = Unread {
-            headers: head.headers.clone(),
+            is_coded: is_coded(&head.headers),
+            declared_size: declared_length(&head.headers),
             body,
         };
-        match identified {
-            Ok(requester) => {
-                let received = Self {
-                    head,
-                    body: Bytes::new(),
-                    path,
-                    requester,
-                };
-                Ok((received, unread))
-            }
-            Err(error) => {
-                unread.drain().await;
-                Err(error)
-            }
-        }
+        let received = Self {
+            head,
+            body: Bytes::new(),
+            path,
+            requester,
+            address,
+        };
+        Ok((received, unread))
     }
 
     /// Parses a request whose `body` may have been changed after it was read.
@@ -107,6 +104,7 @@ impl<I> Received<I> {
         Ok(Args {
             request: R::try_from_http_request(request, &path)?,
             requester: self.requester,
+            address: self.address,
             body: self.body,
         })
     }
@@ -114,15 +112,15 @@ impl<I> Received<I> {
 
 /// A body that nobody has read.
 pub(crate) struct Unread {
-    headers: HeaderMap,
+    is_coded: bool,
+    declared_size: Option<u64>,
     body: Body,
 }
 
 impl Unread {
     /// Refuses what is compressed. Security C3: "compression off or bounded".
-    pub(crate) async fn plain(self) -> Result<Self> {
-        if is_coded(&self.headers) {
-            self.drain().await;
+    pub(crate) fn plain(self) -> Result<Self> {
+        if self.is_coded {
             return Err(Error::compressed());
         }
         Ok(self)
@@ -130,17 +128,12 @@ impl Unread {
 
     /// `Content-Length`.
     pub(crate) fn declared_size(&self) -> Option<u64> {
-        declared_length(&self.headers)
+        self.declared_size
     }
 
     /// The bytes as they come.
     pub(crate) fn stream(&mut self) -> impl Stream<Item = Result<Bytes, axum::Error>> {
         BodyDataStream::new(&mut self.body)
-    }
-
-    /// Reads what is left of a refused body, see [`drain`].
-    pub(crate) async fn drain(self) {
-        drain(&self.headers, self.body).await;
     }
 }
 
@@ -152,25 +145,16 @@ fn address_of(services: &Services, head: &Parts) -> IpAddr {
     address::client_address(peer, &head.headers, &services.trusted_proxies)
 }
 
-/// Reads a body up to `limit` bytes.
-async fn read_body(head: &Parts, body: Body, limit: usize) -> Result<Bytes> {
-    let head = &head.headers;
-    // Security C3: "compression off or bounded".
-    if is_coded(head) {
-        drain(head, body).await;
-        return Err(Error::compressed());
+/// Reads a body up to `limit` bytes. The time is that of the whole body, not of each read.
+async fn read_body(unread: Unread, limit: usize) -> Result<Bytes> {
+    let too_large = || Error::too_large("The request body is too large");
+    if unread.declared_size.is_some_and(|size| size > limit as u64) {
+        return Err(too_large());
     }
-    if declared_length(head).is_some_and(|length| length > limit as u64) {
-        drain(head, body).await;
-        return Err(Error::too_large("The request body is too large"));
-    }
-    let mut body = body;
+    let mut body = unread.body;
     match tokio::time::timeout(BODY_TIMEOUT, collect(&mut body, limit)).await {
         Ok(Ok(Some(bytes))) => Ok(bytes),
-        Ok(Ok(None)) => {
-            drain(head, body).await;
-            Err(Error::too_large("The request body is too large"))
-        }
+        Ok(Ok(None)) => Err(too_large()),
         Ok(Err(_)) => Err(Error::not_json("The request body could not be read")),
         Err(_) => Err(Error::timeout()),
     }
@@ -210,24 +194,49 @@ fn declared_length(head: &HeaderMap) -> Option<u64> {
     length.to_str().ok()?.parse().ok()
 }
 
-/// Reads the rest of a refused body: a client that is still sending when the connection closes sees a reset instead
-/// of the answer.
-async fn drain(head: &HeaderMap, mut body: Body) {
-    // "Expect: 100-continue": the client waits for leave to send, and the answer refuses it.
-    if head.contains_key(header::EXPECT)
-        || declared_length(head).is_some_and(|length| length > MAX_DRAINED as u64)
-    {
-        return;
-    }
-    let all = async {
-        let mut read = 0;
-        while let Some(Ok(frame)) = body.frame().await {
-            read += frame.data_ref().map_or(0, Bytes::len);
-            if read > MAX_DRAINED {
-                break;
-            }
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use axum::body::Body;
+    use bytes::Bytes;
+    use futures::stream;
+    use tokio::time::Instant;
+
+    use super::{BODY_TIMEOUT, Unread, read_body};
+
+    fn unread(body: Body) -> Unread {
+        Unread {
+            is_coded: false,
+            declared_size: None,
+            body,
         }
-    };
-    // When the time is over, the connection just closes.
-    let _ = tokio::time::timeout(DRAIN_TIMEOUT, all).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn c3_one_byte_per_second_is_given_up_in_total() {
+        let drops = stream::unfold((), |()| async {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            Some((Ok::<_, std::io::Error>(Bytes::from_static(b" ")), ()))
+        });
+        let began = Instant::now();
+        let read = read_body(unread(Body::from_stream(drops)), 1 << 20).await;
+        assert_eq!(read.unwrap_err().into_response().status(), 408);
+        assert_eq!(began.elapsed(), BODY_TIMEOUT);
+    }
+
+    #[tokio::test]
+    async fn c3_an_endless_body_is_given_up_at_the_limit() {
+        let endless =
+            stream::repeat_with(|| Ok::<_, std::io::Error>(Bytes::from(vec![b' '; 1000])));
+        let read = read_body(unread(Body::from_stream(endless)), 100_000).await;
+        assert_eq!(read.unwrap_err().into_response().status(), 413);
+        for (size, status) in [(100_000, None), (100_001, Some(413))] {
+            let read = read_body(unread(Body::from(vec![b' '; size])), 100_000).await;
+            let refused = read
+                .err()
+                .map(|error| error.into_response().status().as_u16());
+            assert_eq!(refused, status, "{size}");
+        }
+    }
 }

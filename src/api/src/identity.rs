@@ -3,9 +3,12 @@
 use std::net::IpAddr;
 
 use auth::Requester;
-use ruma_common::api::auth_scheme::{
-    AccessToken, AccessTokenOptional, AppserviceTokenOptional, AuthScheme, NoAccessToken,
-    NoAuthentication, extract_bearer_or_query_token,
+use ruma_common::{
+    UserId,
+    api::auth_scheme::{
+        AccessToken, AccessTokenOptional, AppserviceTokenOptional, AuthScheme, NoAccessToken,
+        NoAuthentication, extract_bearer_or_query_token,
+    },
 };
 
 use crate::{Error, Result, Services};
@@ -28,6 +31,9 @@ pub(crate) trait Authenticate: AuthScheme {
         shown: Self::Shown,
         address: IpAddr,
     ) -> impl Future<Output = Result<Self::Identity>> + Send;
+
+    /// The user, if a user it is.
+    fn user(identity: &Self::Identity) -> Option<&UserId>;
 }
 
 macro_rules! anybody {
@@ -42,6 +48,10 @@ macro_rules! anybody {
 
             async fn identify(_: &Services, (): (), _: IpAddr) -> Result<()> {
                 Ok(())
+            }
+
+            fn user((): &()) -> Option<&UserId> {
+                None
             }
         }
     )*};
@@ -67,6 +77,10 @@ impl Authenticate for AccessToken {
             return Ok(services.auth.requester_to_log_out(&shown.token).await?);
         }
         requester(services, &shown.token, address).await
+    }
+
+    fn user(requester: &Requester) -> Option<&UserId> {
+        Some(&requester.user_id)
     }
 }
 
@@ -102,6 +116,10 @@ impl Authenticate for AccessTokenOptional {
             Some(token) => requester(services, &token, address).await.map(Some),
             None => Ok(None),
         }
+    }
+
+    fn user(requester: &Option<Requester>) -> Option<&UserId> {
+        requester.as_ref().map(|requester| &*requester.user_id)
     }
 }
 

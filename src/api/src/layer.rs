@@ -2,20 +2,25 @@
 
 use std::{
     any::Any,
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Instant,
 };
 
 use axum::{
+    Router,
     body::Body,
     extract::{MatchedPath, Request},
-    middleware::Next,
+    middleware::{self, Next},
     response::Response,
 };
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use tower_http::catch_panic::CatchPanicLayer;
 use tracing::Instrument as _;
 
-use crate::Error;
+use crate::{Error, unread::Rest};
 
 /// The longest URL: path and query.
 const MAX_URL: usize = 16 << 10;
@@ -38,11 +43,22 @@ const CORS: [(HeaderName, HeaderValue); 3] = [
 
 /// Numbers the requests of this process.
 #[derive(Debug, Default)]
-pub(crate) struct RequestIds(AtomicU64);
+struct RequestIds(AtomicU64);
 
-/// The outermost layer. The span never holds more of the URL than the path of the route table: tokens, ids and search
+/// Puts routes behind what holds for every request.
+pub fn layered(routes: Router) -> Router {
+    let ids = Arc::new(RequestIds::default());
+    routes
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(middleware::from_fn(move |request, next| {
+            let ids = ids.clone();
+            async move { outermost(&ids, request, next).await }
+        }))
+}
+
+/// The span never holds more of the URL than the path of the route table: tokens, ids and search
 /// terms travel in URLs.
-pub(crate) async fn outermost(ids: &RequestIds, request: Request, next: Next) -> Response {
+async fn outermost(ids: &RequestIds, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = ids.0.fetch_add(1, Ordering::Relaxed);
     let path = request.extensions().get::<MatchedPath>();
@@ -53,7 +69,14 @@ pub(crate) async fn outermost(ids: &RequestIds, request: Request, next: Next) ->
         path = path.map_or("", MatchedPath::as_str),
     );
     async {
+        let (request, rest) = Rest::of(request);
         let mut response = answer(request, next).await;
+        if let Some(rest) = rest
+            && !rest.drain().await
+        {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         add_cors(response.headers_mut());
         tracing::debug!(
             status = response.status().as_u16(),
@@ -92,6 +115,6 @@ fn add_cors(headers: &mut HeaderMap) {
 }
 
 /// The answer of a request whose handler panicked: a bug, ours or ruma's. The panic hook has logged it.
-pub(crate) fn panicked(_: Box<dyn Any + Send>) -> Response {
+fn panicked(_: Box<dyn Any + Send>) -> Response {
     Error::internal().into_response()
 }

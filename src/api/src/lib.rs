@@ -13,6 +13,7 @@
 //! | `answer` | what handlers return |
 //! | [`error`] | domain errors -> status and errcode |
 //! | `layer` | what holds for every request: span, CORS, panics, length of the URL |
+//! | `unread` | what is left of a body when its request is answered |
 //! | `address` | the client's address behind trusted proxies |
 //! | `client` | handlers, named after ruma's modules |
 
@@ -27,10 +28,12 @@ mod json;
 mod layer;
 pub mod router;
 mod services;
+mod unread;
 
 pub use address::Peer;
 pub use error::Error;
 pub(crate) use extract::Args;
+pub use layer::layered;
 pub use router::{Route, router, routes};
 pub use services::Services;
 

@@ -7,13 +7,12 @@ use axum::{
     body::Body,
     extract::Request,
     handler::Handler,
-    middleware,
     response::Response,
     routing::{MethodFilter, MethodRouter, get},
 };
 use futures::future::BoxFuture;
 use http::Method;
-use tower_http::catch_panic::CatchPanicLayer;
+use limit::Limit;
 
 use crate::{
     Error, Services,
@@ -23,7 +22,7 @@ use crate::{
         sync, tag,
     },
     endpoint::{Call, Endpoint, Limits, endpoint, interactive, own, streaming, with_limits},
-    layer,
+    layer::layered,
 };
 
 /// The client-server API: accounts.
@@ -42,8 +41,8 @@ fn client() -> Vec<Endpoint> {
         endpoint(session::logout_all),
         // accounts
         interactive(account::register),
-        endpoint(account::username_availability),
-        endpoint(account::registration_token_validity),
+        endpoint(account::username_availability).limited(Limit::UsernameAvailability),
+        endpoint(account::registration_token_validity).limited(Limit::RegistrationTokenValidity),
         endpoint(account::whoami),
         interactive(account::change_password),
         interactive(account::deactivate),
@@ -85,7 +84,7 @@ fn client() -> Vec<Endpoint> {
         endpoint(push::set_enabled),
         endpoint(push::set_actions),
         // media
-        streaming(media::upload),
+        streaming(media::upload).limited(Limit::MediaCreate),
         endpoint(media::config),
         endpoint(media::download),
         endpoint(media::download_as),
@@ -208,6 +207,7 @@ pub fn router(services: Arc<Services>) -> Router {
         for path in &endpoint.paths {
             let handler = Erased {
                 services: services.clone(),
+                limit: endpoint.limit,
                 call: endpoint.call.clone(),
             };
             let methods = paths.remove(path).unwrap_or_default();
@@ -218,28 +218,27 @@ pub fn router(services: Arc<Services>) -> Router {
     for (path, methods) in paths {
         router = router.route(path, methods);
     }
-    let ids = Arc::new(layer::RequestIds::default());
-    router
+    let router = router
         .method_not_allowed_fallback(async || Error::wrong_method().into_response())
-        .fallback(async || Error::unknown_endpoint().into_response())
-        .layer(CatchPanicLayer::custom(layer::panicked))
-        .layer(middleware::from_fn(move |request, next| {
-            let ids = ids.clone();
-            async move { layer::outermost(&ids, request, next).await }
-        }))
+        .fallback(async || Error::unknown_endpoint().into_response());
+    layered(router)
 }
 
 /// The one type of handler that axum sees.
 #[derive(Clone)]
 struct Erased {
     services: Arc<Services>,
+    limit: Option<Limit>,
     call: Arc<Call>,
 }
 
 impl Handler<(), ()> for Erased {
     type Future = BoxFuture<'static, Response>;
 
-    fn call(self, request: Request<Body>, _: ()) -> Self::Future {
+    fn call(self, mut request: Request<Body>, _: ()) -> Self::Future {
+        if let Some(limit) = self.limit {
+            request.extensions_mut().insert(limit);
+        }
         Box::pin(async move {
             let answer = (self.call)(self.services, request);
             answer.await.unwrap_or_else(Error::into_response)

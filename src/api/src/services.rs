@@ -2,6 +2,7 @@
 
 use auth::Auth;
 use ipnet::IpNet;
+use limit::Limits;
 use media::Media;
 use room::Rooms;
 use ruma_common::{OwnedServerName, RoomVersionId};
@@ -21,6 +22,8 @@ pub struct Services {
     pub syncer: Syncer,
     /// Files.
     pub media: Media,
+    /// How often somebody may do what.
+    pub limits: Limits,
     /// The name of this server.
     pub server_name: OwnedServerName,
     /// The version of a room whose creator asks for none.

@@ -8,6 +8,8 @@ mod account;
 mod cache;
 mod device;
 mod entropy;
+#[cfg(test)]
+mod limit_tests;
 mod login;
 mod login_token;
 mod moderation;
@@ -28,6 +30,7 @@ mod username;
 
 use std::sync::Arc;
 
+use limit::Limits;
 use parking_lot::Mutex;
 use ruma_common::OwnedServerName;
 use storage::{Clock, Store};
@@ -69,6 +72,8 @@ pub struct Options {
     pub registration: config::Registration,
     /// What a password hash costs.
     pub password_cost: PasswordCost,
+    /// How often somebody may try.
+    pub limits: Limits,
 }
 
 struct Inner {
@@ -78,6 +83,7 @@ struct Inner {
     server_name: OwnedServerName,
     registration: config::Registration,
     passwords: Passwords,
+    limits: Limits,
     tokens: TokenCache,
     /// One writer at a time for each user.
     locks: Locks,
@@ -104,6 +110,7 @@ impl Auth {
                 server_name: options.server_name,
                 registration: options.registration,
                 passwords: Passwords::new(options.password_cost)?,
+                limits: options.limits,
                 tokens: TokenCache::default(),
                 locks: Locks::default(),
                 seen: LastSeen::default(),

@@ -1,5 +1,9 @@
 //! `POST /login` with a password or a login token.
 
+use std::net::IpAddr;
+
+use limit::{Limit, Toll, TooSoon};
+use ruma_common::UserId;
 use storage::{Txn, token::TokenHash, user::UserNumber};
 
 use crate::{
@@ -29,6 +33,8 @@ pub struct LoginRequest {
     pub password: String,
     /// The device.
     pub device: NewDevice,
+    /// Where the request came from.
+    pub address: Option<IpAddr>,
 }
 
 /// Why a login fails.
@@ -46,6 +52,9 @@ pub enum LoginError {
     /// `M_INVALID_PARAM`: the device id or its name.
     #[error(transparent)]
     Device(#[from] InvalidDevice),
+    /// Too many logins from an address or to an account, or too many wrong passwords.
+    #[error(transparent)]
+    TooSoon(#[from] TooSoon),
     /// Too many logins at once, or a damaged hash.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -57,14 +66,20 @@ pub enum LoginError {
 impl Auth {
     /// Checks a password and begins a session.
     pub async fn login(&self, request: LoginRequest) -> Result<Session, LoginError> {
+        self.pay_login(request.address)?;
         let draft = self.draft(request.device)?;
         let found = self.identify(&request.identifier)?;
+        let attempts = self.failed_attempt(&request.identifier)?;
         let account = found.as_ref().map(|found| &found.account);
         let hash = account.and_then(|account| account.password_hash.clone());
         // Also for users that do not exist, so that the time does not tell.
         let matches = self.inner.passwords.verify(&request.password, hash).await?;
         let Found { user_id, user, .. } = found.ok_or(LoginError::Forbidden)?;
         let proof = if matches { Proof::Right } else { Proof::Wrong };
+        if matches {
+            attempts.refund();
+            self.pay_account(&user_id)?;
+        }
         self.end(user, |txn| begin(txn, user, &draft, proof))
             .await?;
         Ok(draft.into_session(user_id))
@@ -78,13 +93,16 @@ impl Auth {
         &self,
         token: &str,
         device: NewDevice,
+        address: Option<IpAddr>,
     ) -> Result<Session, LoginError> {
+        self.pay_login(address)?;
         let draft = self.draft(device)?;
         let hash = secret::hash(token);
         let now_ms = self.inner.clock.now_ms();
         let view = self.inner.store.snapshot();
         let row = storage::token::get_login(&*view, &hash)?.ok_or(LoginError::Forbidden)?;
         let user_id = storage::user::id(&*view, row.user)?.ok_or(LoginError::Forbidden)?;
+        self.pay_account(&user_id)?;
         self.end(row.user, |txn| {
             // It may have been used up since it was looked up.
             let row =
@@ -97,6 +115,37 @@ impl Auth {
         })
         .await?;
         Ok(draft.into_session(user_id))
+    }
+
+    fn pay_login(&self, address: Option<IpAddr>) -> Result<(), TooSoon> {
+        let limits = &self.inner.limits;
+        limits.address(address).own(Limit::LoginAddress).pay()
+    }
+
+    fn pay_account(&self, user_id: &UserId) -> Result<(), TooSoon> {
+        let limits = &self.inner.limits;
+        limits.account(user_id).own(Limit::LoginAccount).pay()
+    }
+
+    /// What a wrong password costs, paid in advance: many that come at once are counted, too. It is the same whether
+    /// there is such a user or not.
+    fn failed_attempt(&self, identifier: &Identifier) -> Result<Toll<'_>, TooSoon> {
+        let Identifier::User(text) = identifier else {
+            return Ok(Toll::free());
+        };
+        let named = local_user_id(&text.to_ascii_lowercase(), &self.inner.server_name);
+        named.map_or_else(
+            || Ok(Toll::free()),
+            |user_id| self.wrong_password_toll(&user_id),
+        )
+    }
+
+    /// Pays for a wrong password of a user, at whichever door. To be given back if the password is right.
+    pub(crate) fn wrong_password_toll(&self, user_id: &UserId) -> Result<Toll<'_>, TooSoon> {
+        let limits = &self.inner.limits;
+        let mut toll = limits.account(user_id).own(Limit::LoginFailedAttempts);
+        toll.pay()?;
+        Ok(toll)
     }
 
     /// The account that a login names. Ids of before the strict grammar may have capitals, so these

@@ -38,7 +38,8 @@ impl Auth {
         requester: &Requester,
         user_id: &UserId,
     ) -> Result<Account, ModerationError> {
-        if !requester.is_admin {
+        // Suspended administrators keep nothing of what makes them one.
+        if !requester.is_admin || requester.is_suspended {
             return Err(ModerationError::NotAdministrator);
         }
         if user_id.server_name() != self.inner.server_name {

@@ -78,6 +78,7 @@ mod tests {
             identifier: Identifier::User("alice".to_owned()),
             password: "correct horse".to_owned(),
             device: NewDevice::default(),
+            address: None,
         };
         auth.login(login).await.unwrap();
     }

@@ -100,9 +100,11 @@ impl Passwords {
         password: &str,
         hash: Option<String>,
     ) -> Result<bool, PasswordError> {
-        let password = password.to_owned();
+        // Nobody has such a password; it is not kept while it waits, and the answer takes as long as any.
+        let possible = password.len() <= MAX_PASSWORD_BYTES;
+        let password = if possible { password } else { "" }.to_owned();
         self.compute(move |inner| {
-            let known = hash.is_some();
+            let known = hash.is_some() && possible;
             let text = hash.as_ref().unwrap_or(&inner.nobody);
             let parsed = PasswordHash::new(text).map_err(refused)?;
             let matches = inner
@@ -165,7 +167,12 @@ fn refused(error: impl std::fmt::Display) -> PasswordError {
 
 #[cfg(test)]
 mod tests {
-    use super::{PasswordCost, Passwords};
+    use std::{
+        task::Poll,
+        time::{Duration, Instant},
+    };
+
+    use super::{MAX_WAITING, PasswordCost, PasswordError, Passwords};
 
     fn cheap() -> Passwords {
         Passwords::new(PasswordCost {
@@ -189,6 +196,83 @@ mod tests {
         );
         assert!(!passwords.verify("ubers3kr1t", Some(hash)).await.unwrap());
         assert!(!passwords.verify("nobody", None).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn no_password_is_longer_than_512_bytes() {
+        let passwords = cheap();
+        let (fits, long) = ("a".repeat(512), "a".repeat(513));
+        let hash = passwords.hash(&fits).await.unwrap();
+        assert!(passwords.verify(&fits, Some(hash)).await.unwrap());
+        for password in ["", &long] {
+            let hash = passwords.hash(password).await.unwrap();
+            let verified = passwords.verify(&long, Some(hash)).await.unwrap();
+            assert!(!verified);
+        }
+    }
+
+    #[tokio::test]
+    async fn b12_a_password_of_nobody_takes_as_long_as_that_of_somebody() {
+        let passwords = Passwords::new(PasswordCost {
+            memory_kib: 4096,
+            passes: 2,
+            threads: 1,
+        })
+        .unwrap();
+        let hash = passwords.hash("secret").await.unwrap();
+        // The quickest of many tries in turn, so that a busy machine does not matter.
+        let mut quickest = [Duration::MAX; 2];
+        for _ in 0..40 {
+            for (quickest, hash) in quickest.iter_mut().zip([Some(&hash), None]) {
+                let began = Instant::now();
+                let verified = passwords.verify("wrong", hash.cloned()).await;
+                assert!(!verified.unwrap());
+                *quickest = began.elapsed().min(*quickest);
+            }
+        }
+        let [somebody, nobody] = quickest;
+        assert!(
+            somebody.max(nobody) < somebody.min(nobody) * 2,
+            "{quickest:?}"
+        );
+    }
+
+    #[tokio::test]
+    async fn c8_so_many_passwords_wait_and_the_next_are_refused() {
+        let passwords = cheap();
+        let all = (0..MAX_WAITING + 50).map(|_| passwords.verify("x", None));
+        let results = futures_of(all).await;
+        let refused = results
+            .iter()
+            .filter(|result| matches!(result, Err(PasswordError::Busy)));
+        assert_eq!(refused.count(), 50);
+        assert!(
+            !passwords.verify("x", None).await.unwrap(),
+            "places come back"
+        );
+    }
+
+    /// All at once: each begins before any is done.
+    async fn futures_of<F: Future>(all: impl Iterator<Item = F>) -> Vec<F::Output> {
+        let mut all: Vec<_> = all.map(|future| (Box::pin(future), None)).collect();
+        std::future::poll_fn(|context| {
+            let mut pending = false;
+            for (future, result) in &mut all {
+                if result.is_none() {
+                    match future.as_mut().poll(context) {
+                        Poll::Ready(output) => *result = Some(output),
+                        Poll::Pending => pending = true,
+                    }
+                }
+            }
+            if pending {
+                Poll::Pending
+            } else {
+                Poll::Ready(())
+            }
+        })
+        .await;
+        all.into_iter().filter_map(|(_, result)| result).collect()
     }
 
     #[tokio::test]

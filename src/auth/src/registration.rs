@@ -1,6 +1,9 @@
 //! `POST /register`: who may have an account, and making it.
 
+use std::net::IpAddr;
+
 use config::RegistrationMode;
+use limit::{Limit, TooSoon};
 use ruma_common::{OwnedUserId, UserId};
 use serde_json::value::to_raw_value;
 use storage::{
@@ -14,7 +17,7 @@ use crate::{
     device::InvalidDevice,
     secret,
     session::{Draft, NewDevice},
-    uia::{Flow, Progress, Refusal, Stage},
+    uia::{Asks, Flow, Progress, Refusal, Stage},
     username::{self, InvalidUsername},
 };
 
@@ -33,6 +36,8 @@ pub struct RegistrationRequest {
     pub device: NewDevice,
     /// Only make the account, begin no session.
     pub inhibit_login: bool,
+    /// Where the request came from.
+    pub address: Option<IpAddr>,
 }
 
 /// The new account.
@@ -68,6 +73,9 @@ pub enum RegisterError {
     /// The interactive authentication is not complete.
     #[error(transparent)]
     Uia(#[from] UiaError),
+    /// Too many accounts from one address.
+    #[error(transparent)]
+    TooSoon(#[from] TooSoon),
     /// Too many at once.
     #[error(transparent)]
     Password(#[from] PasswordError),
@@ -118,6 +126,10 @@ impl Auth {
         uia: &UiaRequest,
     ) -> Result<Registered, RegisterError> {
         let flows = self.registration_flows()?;
+        let limits = &self.inner.limits;
+        let mut toll = limits.address(request.address).own(Limit::Registration);
+        // Before the interactive authentication rather than after it; what counts is the account.
+        toll.look()?;
         let user_id = match &request.username {
             Some(username) => self.check_username(username)?,
             None => username::generate(&self.inner.entropy, &self.inner.server_name)?,
@@ -129,8 +141,10 @@ impl Auth {
             false => Some(self.draft(request.device)?),
             true => None,
         };
-        let completed = self.authenticate(None, flows, uia).await?;
+        let asks = Asks::Anybody(request.address);
+        let completed = self.authenticate(asks, flows, uia).await?;
         let password = request.password.ok_or(RegisterError::MissingPassword)?;
+        toll.pay()?;
         let grant = match completed.registration_token {
             None => Grant::Open,
             Some(token) => self.grant(token)?,

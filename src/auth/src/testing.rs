@@ -1,6 +1,7 @@
 //! A small house for this crate's tests: an [`Auth`] on a store in a temporary directory.
 
 use config::RegistrationMode;
+use limit::Limits;
 use ruma_common::server_name;
 use serde_json::{Value, json};
 use storage::{Clock, Store};
@@ -24,7 +25,7 @@ impl House {
         let options = storage::Options::new(dir.path()).cache_bytes(8 << 20);
         let store = Store::open(&options).unwrap();
         let clock = Clock::manual(1_000_000);
-        let auth = auth(&store, &clock, of_mode(mode));
+        let auth = auth(&store, &clock, of_mode(mode), &Limits::none());
         Self {
             _dir: dir,
             store,
@@ -40,13 +41,22 @@ impl House {
             shared_secret: Some("hunter2".to_owned().try_into().unwrap()),
             ..config::Registration::default()
         };
-        house.auth = auth(&house.store, &house.clock, registration);
+        house.auth = auth(&house.store, &house.clock, registration, &Limits::none());
+        house
+    }
+
+    /// One where everybody may register, as often as the limits allow.
+    pub(crate) fn with_limits(config: &config::RateLimits) -> Self {
+        let mut house = Self::new(RegistrationMode::Open);
+        let limits = Limits::new(config, house.clock.clone());
+        let open = of_mode(RegistrationMode::Open);
+        house.auth = auth(&house.store, &house.clock, open, &limits);
         house
     }
 
     /// The same store after a restart.
     pub(crate) fn restarted(&self, mode: RegistrationMode) -> Auth {
-        auth(&self.store, &self.clock, of_mode(mode))
+        auth(&self.store, &self.clock, of_mode(mode), &Limits::none())
     }
 
     /// A registered user with the password "secret".
@@ -64,7 +74,7 @@ fn of_mode(mode: RegistrationMode) -> config::Registration {
     }
 }
 
-fn auth(store: &Store, clock: &Clock, registration: config::Registration) -> Auth {
+fn auth(store: &Store, clock: &Clock, registration: config::Registration, limits: &Limits) -> Auth {
     let options = Options {
         server_name: server_name!("example.org").to_owned(),
         registration,
@@ -73,6 +83,7 @@ fn auth(store: &Store, clock: &Clock, registration: config::Registration) -> Aut
             passes: 1,
             threads: 4,
         },
+        limits: limits.clone(),
     };
     Auth::new(store.clone(), clock.clone(), Entropy::system(), options).unwrap()
 }
@@ -104,6 +115,7 @@ pub(crate) fn login(user: &str, password: &str, device_id: Option<&str>) -> Logi
             initial_device_display_name: Some("A device".to_owned()),
             refresh_token: false,
         },
+        address: None,
     }
 }
 

@@ -13,6 +13,9 @@ pub use challenge::{Challenge, Stage};
 pub use request::{BadAuth, UiaRequest};
 pub(crate) use sessions::{Operation, Progress, Sessions};
 
+use std::net::IpAddr;
+
+use limit::{Limit, TooSoon};
 use storage::registration_token;
 
 use crate::{Auth, PasswordError, Requester, secret, username::local_user_id};
@@ -35,12 +38,24 @@ pub enum UiaError {
     /// `M_BAD_JSON`: `auth` is not what the specification describes.
     #[error(transparent)]
     BadJson(#[from] BadAuth),
+    /// Too many wrong passwords or registration tokens.
+    #[error(transparent)]
+    TooSoon(#[from] TooSoon),
     /// Too many at once, or a damaged hash.
     #[error(transparent)]
     Password(#[from] PasswordError),
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] storage::Error),
+}
+
+/// Who has to authenticate.
+#[derive(Clone, Copy)]
+pub(crate) enum Asks<'a> {
+    /// A user who has logged in before.
+    User(&'a Requester),
+    /// Somebody at an address.
+    Anybody(Option<IpAddr>),
 }
 
 /// What a completed authentication leaves behind.
@@ -58,17 +73,21 @@ impl Auth {
         requester: &Requester,
         request: &UiaRequest,
     ) -> Result<(), UiaError> {
-        self.authenticate(Some(requester), CONFIRM, request).await?;
+        self.authenticate(Asks::User(requester), CONFIRM, request)
+            .await?;
         Ok(())
     }
 
     pub(crate) async fn authenticate(
         &self,
-        requester: Option<&Requester>,
+        asks: Asks<'_>,
         flows: &'static [Flow],
         request: &UiaRequest,
     ) -> Result<Completed, UiaError> {
-        let operation = request.operation(requester.map(|requester| requester.user));
+        let operation = request.operation(match asks {
+            Asks::User(requester) => Some(requester.user),
+            Asks::Anybody(_) => None,
+        });
         let now_ms = self.inner.clock.now_ms();
         let Some(auth) = &request.auth else {
             return Err(self.challenge(operation, flows, Progress::default(), None));
@@ -95,7 +114,7 @@ impl Auth {
             .map(|(_, progress)| progress.clone())
             .unwrap_or_default();
         let session = session.map(|(id, _)| id);
-        if let Err(refusal) = self.attempt(requester, flows, auth, &mut progress).await? {
+        if let Err(refusal) = self.attempt(asks, flows, auth, &mut progress).await? {
             return Err(self.answer(session, operation, flows, progress, Some(refusal)));
         }
         if !progress.completes(flows) {
@@ -116,7 +135,7 @@ impl Auth {
     /// Tries the stage that a client shows. Stages that were completed before stay completed.
     async fn attempt(
         &self,
-        requester: Option<&Requester>,
+        asks: Asks<'_>,
         flows: &[Flow],
         auth: &request::AuthDict,
         progress: &mut Progress,
@@ -142,8 +161,8 @@ impl Auth {
         }
         let result = match stage {
             Stage::Dummy => Ok(()),
-            Stage::Password => self.check_password(requester, auth).await?,
-            Stage::RegistrationToken => self.check_registration_token(auth, progress)?,
+            Stage::Password => self.check_password(asks, auth).await?,
+            Stage::RegistrationToken => self.check_registration_token(asks, auth, progress)?,
         };
         if result.is_ok() {
             progress.completed.push(stage);
@@ -153,10 +172,10 @@ impl Auth {
 
     async fn check_password(
         &self,
-        requester: Option<&Requester>,
+        asks: Asks<'_>,
         auth: &request::AuthDict,
     ) -> Result<Result<(), Refusal>, UiaError> {
-        let Some(requester) = requester else {
+        let Asks::User(requester) = asks else {
             return Ok(Err(Refusal::not_offered()));
         };
         let credentials = auth.password()?;
@@ -164,6 +183,7 @@ impl Auth {
         if named.is_none_or(|user_id| user_id != requester.user_id) {
             return Err(UiaError::OtherUser);
         }
+        let attempt = self.wrong_password_toll(&requester.user_id)?;
         let account = self
             .inner
             .store
@@ -171,6 +191,7 @@ impl Auth {
         let hash = account.and_then(|account| account.password_hash);
         let passwords = &self.inner.passwords;
         if passwords.verify(&credentials.password, hash).await? {
+            attempt.refund();
             Ok(Ok(()))
         } else {
             Ok(Err(Refusal::wrong_password()))
@@ -179,10 +200,21 @@ impl Auth {
 
     fn check_registration_token(
         &self,
+        asks: Asks<'_>,
         auth: &request::AuthDict,
         progress: &mut Progress,
     ) -> Result<Result<(), Refusal>, UiaError> {
         let token = auth.token()?;
+        let address = match asks {
+            Asks::User(_) => None,
+            Asks::Anybody(address) => address,
+        };
+        // Here tokens can be guessed as well as where they are asked for.
+        let limits = &self.inner.limits;
+        limits
+            .address(address)
+            .own(Limit::RegistrationTokenValidity)
+            .pay()?;
         if !self.registration_token_is_valid(&token)? {
             return Ok(Err(Refusal::invalid_registration_token()));
         }

@@ -14,6 +14,7 @@ mod error;
 mod layer;
 mod memory;
 mod names;
+mod rate_limits;
 mod secret;
 mod section;
 
@@ -24,10 +25,11 @@ use serde::Deserialize;
 pub use error::ConfigError;
 pub use memory::memory_bytes;
 pub use names::option_names;
+pub use rate_limits::{Rate, RateLimits};
 pub use secret::Secret;
 pub use section::{
-    Durability, Listener, Log, LogFormat, Media, RateLimits, Registration, RegistrationMode, Rooms,
-    Server, Storage,
+    Durability, Listener, Log, LogFormat, Media, Registration, RegistrationMode, Rooms, Server,
+    Storage,
 };
 
 use layer::{Layer, Origin, Overlay};

@@ -6,7 +6,7 @@ use serde::{
     forward_to_deserialize_any,
 };
 
-use crate::{Config, section};
+use crate::{Config, RateLimits, section};
 
 /// Secrets; each has a twin `<name>_file` that names a file with the secret in it.
 pub(crate) const SECRETS: [(&str, &str); 3] = [
@@ -56,7 +56,7 @@ fn sections() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
         "storage" => field_names::<section::Storage>(),
         "media" => field_names::<section::Media>(),
         "registration" => field_names::<section::Registration>(),
-        "rate_limits" => field_names::<section::RateLimits>(),
+        "rate_limits" => field_names::<RateLimits>(),
         "rooms" => field_names::<section::Rooms>(),
         "log" => field_names::<section::Log>(),
         // A new section without a line above has no known keys; the example's test fails.

@@ -107,14 +107,6 @@ pub enum RegistrationMode {
     Open,
 }
 
-/// `[rate_limits]`: how often a client may do something.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-#[serde(default)]
-pub struct RateLimits {
-    /// Whether there are limits at all; off is for tests and benchmarks.
-    pub enabled: bool,
-}
-
 /// `[rooms]`: what rooms are made with.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -204,12 +196,6 @@ impl Default for Registration {
             mode: RegistrationMode::Closed,
             shared_secret: None,
         }
-    }
-}
-
-impl Default for RateLimits {
-    fn default() -> Self {
-        Self { enabled: true }
     }
 }
 

@@ -90,6 +90,7 @@ fn the_example_names_every_option_with_its_default() {
         "media.s3_region",
         "media.s3_secret_access_key",
         "media.s3_secret_access_key_file",
+        "rate_limits.admin_redaction",
         "registration.shared_secret",
         "registration.shared_secret_file",
         "server.admin_socket",
@@ -140,6 +141,7 @@ fn values_of_sets_and_variables_are_toml_or_strings() {
         "server.trusted_proxies=[]",
         "rooms.default_version=11",
         "rate_limits.enabled = false",
+        "rate_limits.message={per_second=2,burst_count=7}",
         "storage.durability=os",
         "storage.cache_mb=128",
     ];
@@ -151,6 +153,11 @@ fn values_of_sets_and_variables_are_toml_or_strings() {
     assert_eq!(config.server.trusted_proxies, []);
     assert_eq!(config.rooms.default_version.as_str(), "11");
     assert!(!config.rate_limits.enabled);
+    let rate = Rate {
+        per_second: 2.0,
+        burst_count: 7,
+    };
+    assert_eq!(config.rate_limits.message, rate);
     assert_eq!(config.storage.durability, Durability::Os);
     assert_eq!(config.storage.cache_mb, Some(128));
 
@@ -356,4 +363,21 @@ fn the_options_of_s3_belong_together() {
         "media.s3_secret_access_key=s",
     ];
     assert!(from_sets(&sets).is_ok());
+}
+
+#[test]
+fn a_rate_is_possible_and_whole() {
+    let wrong = [
+        ("per_second=0,burst_count=1", "per_second: between"),
+        ("per_second=nan,burst_count=1", "per_second: between"),
+        ("per_second=1,burst_count=0", "burst_count: at least 1"),
+        ("per_second=1,burst=1", "unknown field"),
+        ("per_second=1", "missing field"),
+    ];
+    for (rate, expected) in wrong {
+        let set = format!("rate_limits.message={{{rate}}}");
+        let message = message(from_sets(&[&set]));
+        let begin = format!("--set rate_limits.message: {expected}");
+        assert!(message.starts_with(&begin), "{message}");
+    }
 }

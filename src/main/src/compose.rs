@@ -7,6 +7,7 @@ use api::Services;
 use auth::{Auth, Entropy, PasswordCost, PasswordError};
 use axum::Router;
 use config::{Config, Durability};
+use limit::Limits;
 use media::Media;
 use room::Rooms;
 use ruma_common::{OwnedServerName, ServerName};
@@ -42,6 +43,7 @@ pub(crate) struct House {
 pub(crate) struct Ground {
     pub store: Store,
     pub clock: Clock,
+    pub limits: Limits,
     pub media: Media,
     pub auth: Auth,
     pub operator: Operator,
@@ -82,6 +84,7 @@ async fn open_with(config: &Config, accept_data_loss: bool) -> Result<Ground, St
     keep_server_name(&store, &config.server.name).await?;
     let server_name = config.server.name.clone();
     let clock = Clock::system();
+    let limits = Limits::new(&config.rate_limits, clock.clone());
     let media = Media::open(
         store.clone(),
         clock.clone(),
@@ -99,6 +102,7 @@ async fn open_with(config: &Config, accept_data_loss: bool) -> Result<Ground, St
             server_name: server_name.clone(),
             registration: config.registration.clone(),
             password_cost: PasswordCost::default(),
+            limits: limits.clone(),
         },
     )?;
     let operator = Operator::new(
@@ -115,6 +119,7 @@ async fn open_with(config: &Config, accept_data_loss: bool) -> Result<Ground, St
     Ok(Ground {
         store,
         clock,
+        limits,
         media,
         auth,
         operator,
@@ -126,6 +131,7 @@ pub(crate) async fn compose(config: Config, accept_data_loss: bool) -> Result<Ho
     let Ground {
         store,
         clock,
+        limits,
         media,
         auth,
         operator,
@@ -142,6 +148,7 @@ pub(crate) async fn compose(config: Config, accept_data_loss: bool) -> Result<Ho
             default_version: config.rooms.default_version.clone(),
             redaction_retention_ms: REDACTION_RETENTION_MS,
             cache_bytes: room_cache_bytes(config::memory_bytes()),
+            limits: limits.clone(),
         },
     );
     let syncer = Syncer::new(&store, &rooms);
@@ -152,6 +159,7 @@ pub(crate) async fn compose(config: Config, accept_data_loss: bool) -> Result<Ho
         syncer: syncer.clone(),
         users,
         media: media.clone(),
+        limits,
         server_name,
         default_room_version: config.rooms.default_version,
         public_url: config.server.public_url,

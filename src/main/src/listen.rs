@@ -143,3 +143,50 @@ async fn serve_connection(socket: TcpStream, peer: SocketAddr, router: Router, w
         () = clock.expired() => {}
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use api::layered;
+    use axum::{Router, routing::get};
+    use tokio::{
+        io::{AsyncReadExt as _, AsyncWriteExt as _},
+        net::{TcpListener, TcpStream},
+    };
+
+    use super::serve;
+
+    /// Sends a request on a connection that stays open, and reads its answer.
+    async fn ask(connection: &mut TcpStream, path: &str) -> String {
+        let request = format!("GET {path} HTTP/1.1\r\nHost: a\r\n\r\n");
+        connection.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = Vec::new();
+        while !answer.ends_with(b"}") && !answer.ends_with(b"fine") {
+            let mut bytes = [0; 1024];
+            let read = connection.read(&mut bytes).await.unwrap();
+            assert_ne!(read, 0, "the connection is closed");
+            answer.extend_from_slice(&bytes[..read]);
+        }
+        String::from_utf8(answer).unwrap()
+    }
+
+    #[tokio::test]
+    async fn c8_a_panic_is_an_answer_and_the_connection_goes_on() {
+        let routes = Router::new().route("/fine", get(async || "fine")).route(
+            "/panic",
+            get(async || -> &'static str { panic!("for the test") }),
+        );
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = serve(vec![listener], layered(routes));
+        let mut connection = TcpStream::connect(address).await.unwrap();
+        for _ in 0..3 {
+            let answer = ask(&mut connection, "/panic").await;
+            assert!(answer.starts_with("HTTP/1.1 500"), "{answer}");
+            assert!(answer.contains(r#""errcode":"M_UNKNOWN""#), "{answer}");
+            assert!(!answer.contains("for the test"), "{answer}");
+            assert!(ask(&mut connection, "/fine").await.ends_with("fine"));
+        }
+        drop(connection);
+        server.stop().await;
+    }
+}

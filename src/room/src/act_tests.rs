@@ -3,6 +3,7 @@
 
 mod create;
 mod history;
+mod limits;
 mod members;
 mod receipt;
 mod redact;
@@ -10,5 +11,6 @@ mod restricted;
 mod security;
 mod send;
 mod server;
+mod suspended;
 mod unread;
 mod visibility;

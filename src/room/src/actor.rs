@@ -3,6 +3,8 @@
 use ruma_common::{OwnedDeviceId, OwnedUserId};
 use storage::user::UserNumber;
 
+use crate::ActError;
+
 /// A local user with the device whose token the request carried.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Actor {
@@ -12,4 +14,20 @@ pub struct Actor {
     pub user: UserNumber,
     /// The device; none for an application service's user without one.
     pub device_id: Option<OwnedDeviceId>,
+    /// Whether the account is suspended: see [`Self::must_not_be_suspended`].
+    pub is_suspended: bool,
+}
+
+impl Actor {
+    /// For everything but what suspended users are left with: reading, leaving rooms and rejecting invites, redacting
+    /// their own events.
+    ///
+    /// > When a client attempts to perform an action while suspended, the server MUST respond with a `403 Forbidden`
+    /// > error response with `M_USER_SUSPENDED` as the error code.
+    pub(crate) fn must_not_be_suspended(&self) -> Result<(), ActError> {
+        if self.is_suspended {
+            return Err(ActError::Suspended);
+        }
+        Ok(())
+    }
 }

@@ -39,6 +39,7 @@ impl Rooms {
         actor: &Actor,
         request: CreateRoom,
     ) -> Result<OwnedRoomId, CreateError> {
+        actor.must_not_be_suspended()?;
         let version = request.room_version.as_ref();
         let version = version.unwrap_or(&self.options().default_version);
         let version = RoomVersion::from_id(version).ok_or(CreateError::UnsupportedRoomVersion)?;
@@ -49,6 +50,9 @@ impl Rooms {
         }
         let alias = self.alias_of(&request)?;
         let plan = plan::plan(&request, version, &actor.user_id, alias.as_ref())?;
+        self.creation_toll(actor, &request)
+            .pay()
+            .map_err(ActError::from)?;
         let making = Making {
             actor,
             request: &request,

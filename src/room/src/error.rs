@@ -31,6 +31,12 @@ pub enum ActError {
     /// Another server would have to take part.
     #[error("this needs another server to take part, which this server cannot do yet")]
     NeedsFederation,
+    /// "The account has been suspended and can only be used for limited actions."
+    #[error("You cannot perform this action while suspended.")]
+    Suspended,
+    /// The actor does this too often.
+    #[error(transparent)]
+    TooSoon(#[from] limit::TooSoon),
     /// Refused for a reason without an errcode of its own.
     #[error("{0}")]
     Unknown(String),

@@ -4,6 +4,7 @@
 mod actor;
 mod auth_graph;
 mod authorize;
+mod charge;
 mod client_event;
 mod create;
 mod error;

@@ -13,7 +13,7 @@ use storage::{
 };
 use tokio::sync::OwnedMutexGuard;
 
-use crate::{notification::Names, room_txn::RoomTxn, rooms::Rooms};
+use crate::{charge::Charges, notification::Names, room_txn::RoomTxn, rooms::Rooms};
 
 /// Bytes of state events that one room keeps in memory; beyond, it begins again.
 const CELL_BYTES: usize = 256 * 1024;
@@ -180,8 +180,13 @@ impl LockedRoom {
             cached,
         } = self;
         let mut effects = None;
+        let mut paid = 0;
         let commit = rooms.inner.store.write(|txn| {
-            let mut room = RoomTxn::begin(txn, &rooms.inner, *number, cached)?;
+            let charges = Charges::Each {
+                events: 0,
+                paid: &mut paid,
+            };
+            let mut room = RoomTxn::begin(txn, &rooms.inner, *number, cached, charges)?;
             let value = closure(&mut room)?;
             effects = Some(room.finish());
             Ok::<_, E>(value)

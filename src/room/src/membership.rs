@@ -96,11 +96,7 @@ impl Rooms {
         reason: Option<String>,
     ) -> Result<(), ActError> {
         self.act(room_id, ActError::NotFound, |room| {
-            if room.member(&actor.user_id)? == Some(Membership::Leave) {
-                return Ok(());
-            }
-            let change = Change::new(&actor.user_id, Membership::Leave, reason.as_deref());
-            room.change_membership(actor, change).map(drop)
+            room.leave(actor, reason.as_deref())
         })
         .await
     }
@@ -116,7 +112,11 @@ impl Rooms {
             .store()
             .read(|view| crate::members::present_rooms(view, actor))?;
         for room_id in rooms {
-            if let Err(ActError::Storage(error)) = self.leave(actor, &room_id, None).await {
+            let leaving = self.act(&room_id, ActError::NotFound, |room| {
+                room.free_of_charge();
+                room.leave(actor, None)
+            });
+            if let Err(ActError::Storage(error)) = leaving.await {
                 return Err(error.into());
             }
         }
@@ -308,6 +308,14 @@ pub(crate) fn send_member(
 }
 
 impl RoomTxn<'_, '_> {
+    fn leave(&mut self, actor: &Actor, reason: Option<&str>) -> Result<(), ActError> {
+        if self.member(&actor.user_id)? == Some(Membership::Leave) {
+            return Ok(());
+        }
+        let change = Change::new(&actor.user_id, Membership::Leave, reason);
+        self.change_membership(actor, change).map(drop)
+    }
+
     /// A user's membership in the current state.
     pub(crate) fn member(&self, user_id: &UserId) -> Result<Option<Membership>, ActError> {
         let event = self.state_event_of("m.room.member", user_id.as_str())?;
@@ -344,6 +352,9 @@ impl RoomTxn<'_, '_> {
             reason,
             mut content,
         } = change;
+        if membership != Membership::Leave || *target != actor.user_id {
+            actor.must_not_be_suspended()?;
+        }
         let local = *target.server_name() == self.rooms.options.server_name;
         if membership == Membership::Invite && !local {
             return Err(ActError::NeedsFederation);

@@ -104,6 +104,7 @@ impl RoomTxn<'_, '_> {
         authorized: AuthorizedPdu,
         transaction: Option<TransactionKey<'_>>,
     ) -> Result<Said, ActError> {
+        self.charge(authorized.pdu())?;
         let event_id = authorized.pdu().event_id().clone();
         let sender = self.user_number(authorized.pdu().sender())?;
         let joins = authorized.pdu().membership() == Some(MembershipState::Join)

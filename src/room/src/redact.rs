@@ -1,7 +1,7 @@
 //! Redacting. What a redaction does to its target is done where events are stored.
 
 use event::{build::Draft, json};
-use ruma_common::{CanonicalJsonValue, EventId, OwnedEventId, OwnedTransactionId, RoomId, UserId};
+use ruma_common::{CanonicalJsonValue, EventId, OwnedEventId, OwnedTransactionId, RoomId};
 use ruma_events::{TimelineEventType, room::power_levels::UserPowerLevel};
 use serde_json::json as json_value;
 use storage::event as events;
@@ -54,7 +54,7 @@ impl Rooms {
             if let Some(event_id) = said_before(room, key.as_ref())? {
                 return Ok(event_id);
             }
-            room.check_redaction(&actor.user_id, draft.redacts.as_ref())?;
+            room.check_redaction(actor, draft.redacts.as_ref())?;
             Ok(room.say(&actor.user_id, &draft, key)?.event_id)
         })
         .await
@@ -83,9 +83,10 @@ impl RoomTxn<'_, '_> {
     /// level of the room, the user may redact events sent by other users." The first sentence the rules judge.
     pub(crate) fn check_redaction(
         &self,
-        sender: &UserId,
+        actor: &Actor,
         target: Option<&OwnedEventId>,
     ) -> Result<(), ActError> {
+        let sender = &actor.user_id;
         if self.membership(sender)? != Some(ruma_events::room::member::MembershipState::Join) {
             return Err(ActError::NotJoined);
         }
@@ -105,6 +106,7 @@ impl RoomTxn<'_, '_> {
         if pdu.sender() == sender {
             return Ok(());
         }
+        actor.must_not_be_suspended()?;
         let powerful = self
             .power_levels()?
             .is_some_and(|levels| levels.user(sender) >= UserPowerLevel::Int(levels.redact));

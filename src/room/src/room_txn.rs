@@ -14,6 +14,7 @@ use storage::{
 };
 
 use crate::{
+    charge::Charges,
     lock::{Cached, Cells, StateEvent, Tip},
     rooms::Inner,
 };
@@ -36,6 +37,7 @@ pub struct RoomTxn<'a, 's> {
     /// The head as it was when the batch began.
     pub(crate) start: RoomHead,
     pub(crate) cells: RefCell<&'a mut Cells>,
+    pub(crate) charges: Charges<'a>,
 }
 
 /// What a batch changes in memory once it is applied.
@@ -102,6 +104,7 @@ impl<'a, 's> RoomTxn<'a, 's> {
         rooms: &'a Inner,
         number: RoomNumber,
         cached: &'a mut Cached,
+        charges: Charges<'a>,
     ) -> Result<Self> {
         if cached.head.is_none() {
             cached.head = storage::room::head(txn, number)?;
@@ -127,6 +130,7 @@ impl<'a, 's> RoomTxn<'a, 's> {
             start: head.clone(),
             head,
             cells: RefCell::new(&mut cached.cells),
+            charges,
         })
     }
 

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use event::{Pdu, RoomVersion, signature::SigningKey};
+use limit::Limits;
 use parking_lot::Mutex;
 use quick_cache::{
     DefaultHashBuilder, OptionsBuilder, Weighter,
@@ -18,6 +19,7 @@ use storage::{
 
 use crate::{
     auth_graph::AuthGraph,
+    charge::Charges,
     event_cache::EventCache,
     lock::{Cached, LockedRoom, Locks},
     named_state::WeighedNames,
@@ -40,6 +42,8 @@ pub struct Options {
     pub redaction_retention_ms: u64,
     /// Bytes of memory for events, auth graphs and states together.
     pub cache_bytes: u64,
+    /// How often users may do what.
+    pub limits: Limits,
 }
 
 /// All rooms of this server. Cheap to clone.
@@ -185,7 +189,7 @@ impl Rooms {
                 return Ok(None);
             };
             let mut cached = Cached::of(RoomHead::new(room_id.to_owned(), version.id().as_str()));
-            let mut room = RoomTxn::begin(txn, &self.inner, number, &mut cached)?;
+            let mut room = RoomTxn::begin(txn, &self.inner, number, &mut cached, Charges::Free)?;
             let value = closure(&mut room)?;
             effects = Some(room.finish());
             Ok::<_, E>(Some((number, value)))

@@ -66,6 +66,8 @@ impl Rooms {
         let redaction = draft.event_type == TimelineEventType::RoomRedaction;
         if redaction {
             redact::take_target(&mut draft)?;
+        } else {
+            actor.must_not_be_suspended()?;
         }
         let endpoint = format!("send/{}", message.event_type);
         self.act(room_id, ActError::NotJoined, |room| {
@@ -74,7 +76,7 @@ impl Rooms {
                 return Ok(event_id);
             }
             if redaction {
-                room.check_redaction(&actor.user_id, draft.redacts.as_ref())?;
+                room.check_redaction(actor, draft.redacts.as_ref())?;
             }
             room.check_relation(actor, &draft)?;
             Ok(room.say(&actor.user_id, &draft, key)?.event_id)
@@ -104,6 +106,7 @@ impl Rooms {
             if state.event_type == "m.room.member" {
                 return membership::send_member(room, actor, &state.state_key, &content);
             }
+            actor.must_not_be_suspended()?;
             room.check_state_content(&state, &content)?;
             room.say_state(&actor.user_id, &draft(&state, &content))
         })

@@ -5,7 +5,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 /// Where the time of day comes from: the system, or a test. Clones show the same time.
@@ -14,14 +14,15 @@ pub struct Clock(Source);
 
 #[derive(Clone, Debug)]
 enum Source {
-    System,
+    /// With the moment at which it was made.
+    System(Instant),
     Manual(Arc<AtomicU64>),
 }
 
 impl Clock {
     /// The clock of the machine. It may jump in both directions: never order anything by it.
     pub fn system() -> Self {
-        Self(Source::System)
+        Self(Source::System(Instant::now()))
     }
 
     /// A clock that stands at `now_ms` until a test moves it.
@@ -32,7 +33,15 @@ impl Clock {
     /// Milliseconds since 1970 began (UTC), the unit of `origin_server_ts`.
     pub fn now_ms(&self) -> u64 {
         match &self.0 {
-            Source::System => system_now_ms(),
+            Source::System(_) => system_now_ms(),
+            Source::Manual(now_ms) => now_ms.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Milliseconds since some moment that is the same for all clones. It never jumps: for how long something takes.
+    pub fn elapsed_ms(&self) -> u64 {
+        match &self.0 {
+            Source::System(start) => u64::try_from(start.elapsed().as_millis()).unwrap_or(u64::MAX),
             Source::Manual(now_ms) => now_ms.load(Ordering::SeqCst),
         }
     }

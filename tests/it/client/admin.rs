@@ -5,7 +5,7 @@ use serde_json::json;
 use super::account::first_administrator_token;
 use crate::server::{TestServer, User};
 
-async fn administrator(server: &TestServer) -> User<'_> {
+pub async fn administrator(server: &TestServer) -> User<'_> {
     let token = first_administrator_token(server).await;
     let body = json!({
         "username": "root", "password": "correct horse",

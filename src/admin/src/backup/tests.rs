@@ -53,6 +53,7 @@ impl House {
                 server_name: server_name.clone(),
                 registration: config::Registration::default(),
                 password_cost: PasswordCost::default(),
+                limits: limit::Limits::none(),
             },
         );
         let options = Options {

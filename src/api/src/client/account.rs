@@ -40,6 +40,7 @@ pub(crate) async fn register(
             refresh_token: request.refresh_token,
         },
         inhibit_login: request.inhibit_login,
+        address: Some(args.address),
     };
     let registered = services.auth.register(wish, &uia).await?;
     // Not ruma's response: it writes `"device_id": null` when login is inhibited.

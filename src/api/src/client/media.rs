@@ -43,10 +43,7 @@ pub(crate) async fn upload(
     let uploading = services.media.upload(body.stream(), upload);
     match tokio::time::timeout(UPLOAD_TIMEOUT, uploading).await {
         Ok(Ok(content_uri)) => Ok(legacy::create_content::v3::Response::new(content_uri)),
-        Ok(Err(error)) => {
-            body.drain().await;
-            Err(error.into())
-        }
+        Ok(Err(error)) => Err(error.into()),
         Err(_) => Err(Error::timeout()),
     }
 }

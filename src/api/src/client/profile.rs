@@ -10,7 +10,11 @@ use ruma_client_api::profile::{
 use ruma_common::UserId;
 use serde_json::value::to_raw_value;
 
-use crate::{Args, Error, Result, Services, answer::Json, client::must_be};
+use crate::{
+    Args, Error, Result, Services,
+    answer::Json,
+    client::{must_be, must_not_be_suspended},
+};
 
 const DISPLAYNAME: &str = "displayname";
 const AVATAR_URL: &str = "avatar_url";
@@ -53,6 +57,7 @@ pub(crate) async fn set_display_name(
     args: Args<set_display_name::v3::Request>,
 ) -> Result<set_display_name::v3::Response> {
     must_be(&args.requester, &args.request.user_id)?;
+    must_not_be_suspended(&args.requester)?;
     let name = args.request.displayname.as_deref();
     set(&services, &args.requester, DISPLAYNAME, name).await?;
     Ok(set_display_name::v3::Response::new())
@@ -64,6 +69,7 @@ pub(crate) async fn set_avatar_url(
     args: Args<set_avatar_url::v3::Request>,
 ) -> Result<set_avatar_url::v3::Response> {
     must_be(&args.requester, &args.request.user_id)?;
+    must_not_be_suspended(&args.requester)?;
     let url = args.request.avatar_url.as_ref().map(AsRef::as_ref);
     set(&services, &args.requester, AVATAR_URL, url).await?;
     Ok(set_avatar_url::v3::Response::new())
@@ -84,6 +90,7 @@ pub(crate) async fn set_field(
     args: Args<set_profile_field::v3::Request>,
 ) -> Result<set_profile_field::v3::Response> {
     must_be(&args.requester, &args.request.user_id)?;
+    must_not_be_suspended(&args.requester)?;
     let name = args.request.value.field_name();
     let value = to_raw_value(&args.request.value.value()).expect("JSON serialises");
     services
@@ -99,6 +106,7 @@ pub(crate) async fn delete_field(
     args: Args<delete_profile_field::v3::Request>,
 ) -> Result<delete_profile_field::v3::Response> {
     must_be(&args.requester, &args.request.user_id)?;
+    must_not_be_suspended(&args.requester)?;
     let name = args.request.field.as_str();
     services
         .users

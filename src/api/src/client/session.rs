@@ -65,10 +65,15 @@ pub(crate) async fn login(
                 identifier,
                 password: login.password,
                 device,
+                address: Some(args.address),
             };
             services.auth.login(request).await?
         }
-        LoginInfo::Token(login) => services.auth.login_with_token(&login.token, device).await?,
+        LoginInfo::Token(login) => {
+            let auth = &services.auth;
+            auth.login_with_token(&login.token, device, Some(args.address))
+                .await?
+        }
         // "400: Part of the request was invalid. For example, the login type may not be recognised."
         _ => return Err(Error::unknown("Unknown login type")),
     };

@@ -7,12 +7,10 @@ use auth::{
     SharedSecretError, TokenError, UiaError,
 };
 use http::StatusCode;
+use limit::TooSoon;
 use media::{DownloadError, ThumbnailError, UploadError};
 use room::{ActError, CreateError, ReadError};
-use ruma_common::api::error::{
-    ErrorKind, LimitExceededErrorData, ResourceLimitExceededErrorData, RetryAfter,
-    UnknownTokenErrorData,
-};
+use ruma_common::api::error::{ErrorKind, ResourceLimitExceededErrorData, UnknownTokenErrorData};
 use sync::SyncError;
 use user::{AccountDataError, FilterError, ProfileError, TagError, push_rules::PushRuleError};
 
@@ -33,10 +31,13 @@ fn failed(what: &'static str, error: &dyn std::error::Error) -> Error {
 }
 
 fn busy() -> Error {
-    let mut data = LimitExceededErrorData::new();
-    data.retry_after = Some(RetryAfter::Delay(BUSY_RETRY));
-    let kind = ErrorKind::LimitExceeded(data);
-    Error::new(StatusCode::TOO_MANY_REQUESTS, kind, "Too many requests")
+    Error::too_many_requests(BUSY_RETRY)
+}
+
+impl From<TooSoon> for Error {
+    fn from(error: TooSoon) -> Self {
+        Self::too_many_requests(error.retry_after)
+    }
 }
 
 impl From<storage::Error> for Error {
@@ -86,6 +87,7 @@ impl From<UiaError> for Error {
             UiaError::Challenge(challenge) => Self(Box::new(Inner::Interactive(challenge))),
             UiaError::OtherUser => Self::forbidden(error.to_string()),
             UiaError::BadJson(error) => error.into(),
+            UiaError::TooSoon(error) => error.into(),
             UiaError::Password(error) => error.into(),
             UiaError::Storage(error) => error.into(),
         }
@@ -105,6 +107,7 @@ impl From<RegisterError> for Error {
             RegisterError::WeakPassword(_) => Self::bad_request(ErrorKind::WeakPassword, message),
             RegisterError::Device(_) => Self::invalid_param(message),
             RegisterError::Uia(error) => error.into(),
+            RegisterError::TooSoon(error) => error.into(),
             RegisterError::Password(error) => error.into(),
             RegisterError::Storage(error) => error.into(),
         }
@@ -136,6 +139,7 @@ impl From<LoginError> for Error {
             }
             LoginError::Locked => Self::locked(),
             LoginError::Device(_) => Self::invalid_param(message),
+            LoginError::TooSoon(error) => error.into(),
             LoginError::Password(error) => error.into(),
             LoginError::Storage(error) => error.into(),
         }
@@ -263,6 +267,8 @@ impl From<ActError> for Error {
                 Self::bad_request(ErrorKind::DuplicateAnnotation, message)
             }
             ActError::BadAlias => Self::bad_request(ErrorKind::BadAlias, message),
+            ActError::Suspended => Self::suspended(),
+            ActError::TooSoon(error) => error.into(),
             ActError::Unknown(_) => Self::unknown(message),
             ActError::Storage(error) => error.into(),
         }

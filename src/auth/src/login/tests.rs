@@ -168,7 +168,10 @@ async fn a_login_token_is_good_for_one_of_100_logins() {
     let tasks: Vec<_> = (0..100)
         .map(|_| {
             let (auth, token) = (house.auth.clone(), token.login_token.clone());
-            tokio::spawn(async move { auth.login_with_token(&token, NewDevice::default()).await })
+            tokio::spawn(async move {
+                auth.login_with_token(&token, NewDevice::default(), None)
+                    .await
+            })
         })
         .collect();
     let mut let_in = Vec::new();
@@ -193,7 +196,7 @@ async fn a_login_token_ends_after_two_minutes() {
     for token in [late.login_token.as_str(), "hlt_x", ""] {
         let refused = house
             .auth
-            .login_with_token(token, NewDevice::default())
+            .login_with_token(token, NewDevice::default(), None)
             .await;
         assert!(matches!(refused, Err(LoginError::Forbidden)));
     }

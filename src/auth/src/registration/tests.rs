@@ -50,6 +50,7 @@ async fn open_registration_begins_a_session() {
             ..NewDevice::default()
         },
         inhibit_login: false,
+        address: None,
     };
     let registered = house
         .auth
@@ -234,6 +235,18 @@ async fn race(auth: &Auth, name: impl Fn(u32) -> String, body: &Value) -> usize 
         won += usize::from(task.await.unwrap());
     }
     won
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 8)]
+async fn b16_of_100_registrations_at_once_with_names_of_their_own_all_succeed() {
+    let house = House::new(Open);
+    let all = (0..100).map(|n| {
+        let auth = house.auth.clone();
+        tokio::spawn(async move { register(&auth, &format!("user{n}"), dummy()).await })
+    });
+    for registered in all.collect::<Vec<_>>() {
+        registered.await.unwrap().unwrap();
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 8)]

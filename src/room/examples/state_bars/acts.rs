@@ -35,6 +35,7 @@ fn rooms(store: Store) -> Rooms {
         default_version: event::version::DEFAULT,
         redaction_retention_ms: 1000,
         cache_bytes: 256 << 20,
+        limits: limit::Limits::none(),
     };
     Rooms::new(store, Clock::system(), options)
 }

@@ -28,6 +28,11 @@ pub fn value(raw: &RawValue) -> Value {
 
 impl Server {
     pub fn new() -> Self {
+        Self::with_limits(None)
+    }
+
+    /// One where users are limited.
+    pub fn with_limits(config: Option<&config::RateLimits>) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let options = storage::Options::new(dir.path()).cache_bytes(8 << 20);
         let store = Store::open(&options).unwrap();
@@ -38,6 +43,9 @@ impl Server {
             default_version: RoomVersionId::V12,
             redaction_retention_ms: 0,
             cache_bytes: 8 << 20,
+            limits: config.map_or_else(limit::Limits::none, |config| {
+                limit::Limits::new(config, clock.clone())
+            }),
         };
         Self {
             rooms: Rooms::new(store, clock.clone(), options),
@@ -61,6 +69,7 @@ impl Server {
             user_id,
             user,
             device_id: Some(OwnedDeviceId::from("DEVICE")),
+            is_suspended: false,
         }
     }
 

@@ -86,7 +86,7 @@ impl CreateRoom {
     }
 
     /// Those invited, once each, without the creator.
-    pub(super) fn invitees(&self, creator: &UserId) -> Vec<&UserId> {
+    pub(crate) fn invitees(&self, creator: &UserId) -> Vec<&UserId> {
         let mut seen = BTreeSet::from([creator]);
         let invited = self.invite.iter().map(|user_id| &**user_id);
         invited.filter(|user_id| seen.insert(user_id)).collect()

@@ -170,6 +170,7 @@ fn rooms(store: Store) -> Rooms {
         default_version: event::version::DEFAULT,
         redaction_retention_ms: 1000,
         cache_bytes: 8 << 20,
+        limits: limit::Limits::none(),
     };
     Rooms::new(store, Clock::manual(1_000_000), options)
 }

@@ -36,6 +36,7 @@ impl Server {
             default_version: RoomVersionId::V12,
             redaction_retention_ms: 0,
             cache_bytes: 8 << 20,
+            limits: limit::Limits::none(),
         };
         let rooms = Rooms::new(store.clone(), Clock::manual(1_700_000_000_000), options);
         let syncer = Syncer::new(&store, &rooms);
@@ -65,6 +66,7 @@ impl Server {
             user_id,
             user,
             device_id: Some(device_id),
+            is_suspended: false,
         }
     }
 
