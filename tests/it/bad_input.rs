@@ -13,6 +13,7 @@ fn fill(path: &str, user: &User<'_>, room_id: &str) -> String {
         .map(|segment| match segment {
             "{user_id}" => user.user_id.clone(),
             "{room_id}" | "{room_id_or_alias}" => room_id.to_owned(),
+            "{room_alias}" => "%23alias:localhost".to_owned(),
             "{event_id}" => "$event".to_owned(),
             "{kind}" => "override".to_owned(),
             segment if segment.starts_with('{') => "x".to_owned(),
@@ -216,6 +217,12 @@ const FIELDS: &[&str] = &[
     "m.fully_read",
     "m.read",
     "m.read.private",
+    "room_id",
+    "since",
+    "limit",
+    "filter",
+    "include_all_networks",
+    "third_party_instance_id",
 ];
 
 #[tokio::test]

@@ -2,11 +2,14 @@
 
 mod account;
 pub mod admin;
+mod alias;
 mod capabilities;
 mod config;
 mod device;
+mod directory;
 mod discovery;
 mod filter;
+mod knock;
 mod limits;
 mod media;
 mod membership;

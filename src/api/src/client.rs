@@ -8,8 +8,10 @@ pub(crate) mod capabilities;
 pub(crate) mod config;
 pub(crate) mod context;
 pub(crate) mod device;
+pub(crate) mod directory;
 pub(crate) mod discovery;
 pub(crate) mod filter;
+pub(crate) mod knock;
 pub(crate) mod media;
 pub(crate) mod membership;
 pub(crate) mod message;
@@ -27,7 +29,7 @@ pub(crate) mod tag;
 use ::room::{Actor, PageToken};
 use ::sync::SyncToken;
 use auth::Requester;
-use ruma_common::{OwnedRoomId, RoomAliasId, UserId};
+use ruma_common::{OwnedRoomId, OwnedRoomOrAliasId, RoomAliasId, UserId};
 
 use crate::{Error, Result, Services};
 
@@ -68,6 +70,14 @@ fn must_not_be_suspended(requester: &Requester) -> Result<()> {
         return Err(Error::suspended());
     }
     Ok(())
+}
+
+/// The room that is named by its id or by an alias of this server.
+fn room_of_id_or_alias(services: &Services, name: OwnedRoomOrAliasId) -> Result<OwnedRoomId> {
+    match OwnedRoomId::try_from(name) {
+        Ok(room_id) => Ok(room_id),
+        Err(alias) => room_of_alias(services, &alias),
+    }
 }
 
 /// What a user keeps here is for that user only.

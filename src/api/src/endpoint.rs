@@ -13,6 +13,7 @@ use ruma_common::api::{
     path_builder::PathBuilder as _,
 };
 use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
 use crate::{
     Args, Result, Services,
@@ -100,6 +101,33 @@ where
     erased::<R>(move |services, request| {
         Box::pin(async move {
             let received = Received::read::<R::Authentication>(&services, request, &limits).await?;
+            handler(services, received.parse()?).await?.into_response()
+        })
+    })
+}
+
+/// An endpoint whose body is brought into the form that ruma reads: it is stricter in places than the specification
+/// and clients are.
+pub(crate) fn adjusted<R, F, A>(
+    adjust: fn(&mut Map<String, Value>),
+    handler: impl Fn(Arc<Services>, Args<R>) -> F + Copy + Send + Sync + 'static,
+) -> Endpoint
+where
+    R: IncomingRequest<Authentication: Authenticate> + Send + 'static,
+    F: Future<Output = Result<A>> + Send + 'static,
+    A: Answer,
+{
+    erased::<R>(move |services, request| {
+        Box::pin(async move {
+            let limits = &Limits::DEFAULT;
+            let mut received =
+                Received::read::<R::Authentication>(&services, request, limits).await?;
+            let mut body =
+                serde_json::from_slice(&received.body).map_err(DeserializationError::from)?;
+            adjust(&mut body);
+            received.body = serde_json::to_vec(&body)
+                .expect("a map of JSON values serialises")
+                .into();
             handler(services, received.parse()?).await?.into_response()
         })
     })

@@ -17,11 +17,13 @@ use limit::Limit;
 use crate::{
     Error, Services,
     client::{
-        account, admin, alias, capabilities, config, context, device, discovery, filter, media,
-        membership, message, profile, push, read_marker, receipt, redact, room, session, state,
-        sync, tag,
+        account, admin, alias, capabilities, config, context, device, directory, discovery, filter,
+        knock, media, membership, message, profile, push, read_marker, receipt, redact, room,
+        session, state, sync, tag,
     },
-    endpoint::{Call, Endpoint, Limits, endpoint, interactive, own, streaming, with_limits},
+    endpoint::{
+        Call, Endpoint, Limits, adjusted, endpoint, interactive, own, streaming, with_limits,
+    },
     layer::layered,
 };
 
@@ -102,9 +104,17 @@ fn rooms() -> Vec<Endpoint> {
         endpoint(sync::sync),
         with_limits(LARGE, room::create),
         endpoint(alias::get),
+        endpoint(alias::create),
+        endpoint(alias::delete),
+        endpoint(alias::list),
+        endpoint(directory::visibility),
+        adjusted(directory::default_visibility, directory::set_visibility),
+        endpoint(directory::list),
+        adjusted(directory::drop_null_filters, directory::search),
         // membership
         endpoint(membership::join),
         endpoint(membership::join_by_id_or_alias),
+        endpoint(knock::knock),
         endpoint(membership::leave),
         endpoint(membership::forget),
         endpoint(membership::invite),

@@ -153,6 +153,7 @@ pub(crate) async fn compose(config: Config, accept_data_loss: bool) -> Result<Ho
     );
     let syncer = Syncer::new(&store, &rooms);
     tokio::spawn(syncer.clone().follow());
+    tokio::spawn(rooms.clone().carry_profiles());
     let services = Services {
         auth: auth.clone(),
         rooms,

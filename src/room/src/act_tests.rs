@@ -5,6 +5,7 @@ mod create;
 mod history;
 mod limits;
 mod members;
+mod profile;
 mod receipt;
 mod redact;
 mod restricted;

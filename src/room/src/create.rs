@@ -10,7 +10,10 @@ use ruma_common::{MilliSecondsSinceUnixEpoch, OwnedRoomAliasId, OwnedRoomId, Roo
 use storage::alias::{self, Alias};
 
 use self::plan::Plan;
-use crate::{ActError, Actor, CreateError, membership::Direct, room_txn::RoomTxn, rooms::Rooms};
+use crate::{
+    ActError, Actor, CreateError, alias::is_alias_localpart, membership::Direct, room_txn::RoomTxn,
+    rooms::Rooms,
+};
 
 mod plan;
 
@@ -86,7 +89,7 @@ impl Rooms {
                 "room_alias_name is not the local part of a room alias".to_owned(),
             ))
         };
-        if name.is_empty() || name.contains(|c: char| c == ':' || c.is_whitespace() || c == '\0') {
+        if !is_alias_localpart(name) {
             return Err(invalid());
         }
         let alias = format!("#{name}:{}", self.options().server_name);
@@ -147,8 +150,10 @@ fn make(
         }
     }
     for draft in &making.plan.rest {
+        room.check_canonical_alias(draft)?;
         room.say(sender, draft, None).map_err(bad_state)?;
     }
+    room.publish(making.request.visibility);
     let direct = if making.request.is_direct {
         Direct::Yes
     } else {

@@ -2,11 +2,13 @@
 //! room's lock, with a verdict, in one batch. What users do in rooms, and what of rooms they are shown.
 
 mod actor;
+mod alias;
 mod auth_graph;
 mod authorize;
 mod charge;
 mod client_event;
 mod create;
+mod directory;
 mod error;
 mod event_cache;
 mod filter;
@@ -19,6 +21,7 @@ mod named_state;
 mod notification;
 mod own;
 mod persist;
+mod profile;
 mod reads;
 mod receipt;
 mod redact;
@@ -37,9 +40,14 @@ mod act_tests;
 
 pub use self::{
     actor::Actor,
+    alias::AliasError,
     authorize::{Arrival, AuthorizedPdu, Judgement, Verdict},
     client_event::{Form, stripped},
     create::{CreateRoom, InitialState, Preset, Visibility},
+    directory::{
+        DirectoryFilter, DirectoryPage, DirectoryRequest, DirectoryToken, PublishedRoom,
+        UnknownDirectoryToken,
+    },
     error::{ActError, CreateError, ReadError},
     filter::EventFilter,
     lock::{LockedRoom, StateEvent, Tip},

@@ -188,7 +188,7 @@ impl LockedRoom {
             };
             let mut room = RoomTxn::begin(txn, &rooms.inner, *number, cached, charges)?;
             let value = closure(&mut room)?;
-            effects = Some(room.finish());
+            effects = Some(room.finish()?);
             Ok::<_, E>(value)
         })?;
         if let Some(effects) = effects {

@@ -77,7 +77,7 @@ impl Viewer<'_> {
     ) -> Result<Vec<Box<RawJsonValue>>, ReadError> {
         let now = self.access()?;
         let at = match request.at {
-            Some(at) => self.state_at_token(at)?.unwrap_or(now),
+            Some(at) => self.state_at_token(at, now)?,
             None => now,
         };
         let mut members = Vec::new();
@@ -90,26 +90,30 @@ impl Viewer<'_> {
         Ok(members)
     }
 
-    /// The state at a place in the timeline, if the reader may see what stands there. Who has left sees nothing later
-    /// than the leave.
-    fn state_at_token(&mut self, token: PageToken) -> Result<Option<StateRef>, ReadError> {
+    /// The state at a place in the timeline, or `otherwise` if the reader may not see what stands there. Who has left
+    /// sees nothing later than the leave. Before the room's first event there is none.
+    fn state_at_token(
+        &mut self,
+        token: PageToken,
+        otherwise: StateRef,
+    ) -> Result<StateRef, ReadError> {
         let place = match token.in_room(self.view, self.room, &self.head)? {
             PageToken::Topological(place) => place.at,
             PageToken::Arrival(at) => at,
-            PageToken::Log(_) => return Ok(None),
+            PageToken::Log(_) => return Ok(otherwise),
         };
         let place = match self.standing {
             Standing::Departed { at, .. } => place.min(at),
             Standing::Joined | Standing::Never | Standing::Forgotten => place,
         };
         let Some(entry) = self.entry_at(place)? else {
-            return Ok(None);
+            return Ok(StateRef::EMPTY);
         };
         let meta = self.meta(entry.event)?;
         if self.may_see_meta(entry.event, &meta)? {
-            Ok(meta.state_after)
+            Ok(meta.state_after.unwrap_or(otherwise))
         } else {
-            Ok(None)
+            Ok(otherwise)
         }
     }
 

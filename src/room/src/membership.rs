@@ -14,6 +14,7 @@ use crate::{
     viewer::membership,
 };
 
+mod knock;
 mod restricted;
 mod stripped;
 
@@ -37,6 +38,9 @@ struct Change<'a> {
 
 /// "The user ID of a user who authorised the join of a restricted room."
 const AUTHORISER: &str = "join_authorised_via_users_server";
+
+/// Keys of a membership that belong to how it came about, and not to what it is.
+pub(crate) const ONCE: [&str; 4] = [AUTHORISER, "is_direct", "reason", "third_party_invite"];
 
 /// Keys of a join's body that say something to the server rather than to the room.
 const JOIN_PARAMETERS: [&str; 7] = [
@@ -68,10 +72,7 @@ impl Rooms {
             if room.member(&actor.user_id)? == Some(Membership::Join) {
                 return Ok(());
             }
-            // "Joining needs a joined local user *now*; otherwise federate."
-            if room.head().local_joined == 0 {
-                return Err(ActError::NotFound);
-            }
+            room.expect_residents()?;
             let change = Change {
                 target: &actor.user_id,
                 membership: Membership::Join,
@@ -295,8 +296,8 @@ pub(crate) fn send_member(
         ];
         room.expect_member(actor, &target, &present, "this user is not in the room")?;
     }
-    if membership == Membership::Join && own && room.head().local_joined == 0 {
-        return Err(ActError::NotFound);
+    if own && matches!(membership, Membership::Join | Membership::Knock) {
+        room.expect_residents()?;
     }
     let change = Change {
         target: &target,
@@ -378,19 +379,21 @@ impl RoomTxn<'_, '_> {
             self.add_profile(&mut content, target)?;
         }
         let event_id = self.say_state(&actor.user_id, &member_draft(target, &content))?;
-        if membership == Membership::Invite {
+        if matches!(membership, Membership::Invite | Membership::Knock) {
             self.keep_stripped_state(target, &actor.user_id)?;
         }
         Ok(event_id)
     }
 
-    /// Puts the target's display name and avatar into the content, where it has none.
+    /// Puts the target's display name and avatar into the content, where it has none. Guarded: who changes a profile
+    /// carries it into the rooms that the user is in, and this one may not be among them yet.
     fn add_profile(
-        &self,
+        &mut self,
         content: &mut CanonicalJsonObject,
         target: &UserId,
     ) -> Result<(), ActError> {
-        let profile = profile::of(self.view(), target)?;
+        let user = self.user_number(target)?;
+        let profile = profile::get_guarded(self.txn(), user)?;
         if let Some(name) = &profile.displayname
             && !content.contains_key("displayname")
         {
@@ -435,11 +438,20 @@ pub(crate) enum Direct {
     No,
 }
 
+/// Sets a key to a text, or removes it.
+pub(crate) fn set_or_remove(content: &mut CanonicalJsonObject, key: &str, value: Option<&str>) {
+    match value {
+        Some(value) => set(content, key, value),
+        None => drop(content.remove(key)),
+    }
+}
+
 fn set(content: &mut CanonicalJsonObject, key: &str, value: &str) {
     content.insert(key.to_owned(), CanonicalJsonValue::String(value.to_owned()));
 }
 
-fn member_draft(target: &UserId, content: &CanonicalJsonObject) -> Draft {
+/// A member event.
+pub(crate) fn member_draft(target: &UserId, content: &CanonicalJsonObject) -> Draft {
     Draft {
         event_type: TimelineEventType::RoomMember,
         state_key: Some(target.as_str().to_owned()),

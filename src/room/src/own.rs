@@ -107,11 +107,14 @@ impl RoomTxn<'_, '_> {
         self.charge(authorized.pdu())?;
         let event_id = authorized.pdu().event_id().clone();
         let sender = self.user_number(authorized.pdu().sender())?;
-        let joins = authorized.pdu().membership() == Some(MembershipState::Join)
-            && self.membership(authorized.pdu().sender())? != Some(MembershipState::Join);
+        let is_join = authorized.pdu().membership() == Some(MembershipState::Join);
+        let joins =
+            is_join && self.membership(authorized.pdu().sender())? != Some(MembershipState::Join);
+        // Who changes their name has not read anything by it: the event is carried into all their rooms.
+        let renames = is_join && !joins;
         let extras = self.notify(authorized.pdu(), transaction)?;
         let persisted = self.persist(authorized, &extras)?;
-        if let Some(at) = persisted.timeline {
+        if let Some(at) = persisted.timeline.filter(|_| !renames) {
             // "An event sent by the user counts as having read up to it." A join, as having read everything before.
             let thread = if joins {
                 Thread::Unthreaded

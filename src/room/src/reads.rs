@@ -159,7 +159,7 @@ impl Rooms {
     }
 
     /// Shows a room to a reader; `unknown` if there is no such room.
-    fn view_room<R>(
+    pub(crate) fn view_room<R>(
         &self,
         view: &dyn View,
         actor: &Actor,

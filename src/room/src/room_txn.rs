@@ -134,13 +134,14 @@ impl<'a, 's> RoomTxn<'a, 's> {
         })
     }
 
-    pub(crate) fn finish(mut self) -> Effects {
+    pub(crate) fn finish(mut self) -> Result<Effects> {
+        self.keep_published()?;
         if self.head != self.start || self.start.next_event == 1 {
             storage::room::put_head(self.txn, self.number, &self.head);
         }
         self.effects.head = Some(self.head);
         self.effects.tips = self.tips;
-        self.effects
+        Ok(self.effects)
     }
 
     /// The batch, for rows of other nouns that belong to the same commit. Nouns of rooms are written by this crate's

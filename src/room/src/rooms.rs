@@ -191,7 +191,7 @@ impl Rooms {
             let mut cached = Cached::of(RoomHead::new(room_id.to_owned(), version.id().as_str()));
             let mut room = RoomTxn::begin(txn, &self.inner, number, &mut cached, Charges::Free)?;
             let value = closure(&mut room)?;
-            effects = Some(room.finish());
+            effects = Some(room.finish()?);
             Ok::<_, E>(Some((number, value)))
         })?;
         if let (Some(effects), Some((number, _))) = (effects, commit.value()) {

@@ -1,5 +1,7 @@
 //! Sending messages and state.
 
+use std::collections::HashSet;
+
 use event::{Pdu, build::Draft, json};
 use ruma_common::{
     CanonicalJsonObject, CanonicalJsonValue, OwnedEventId, OwnedTransactionId, OwnedUserId,
@@ -221,6 +223,18 @@ impl RoomTxn<'_, '_> {
         }
     }
 
+    /// As for state that is sent later: a new room takes no name of another.
+    pub(crate) fn check_canonical_alias(&self, draft: &Draft) -> Result<(), ActError> {
+        let is_canonical_alias = draft.event_type == TimelineEventType::RoomCanonicalAlias
+            && draft.state_key.as_deref() == Some("");
+        if !is_canonical_alias {
+            return Ok(());
+        }
+        let content = json::parse_own_object(draft.content.get())
+            .map_err(|error| ActError::BadJson(error.to_string()))?;
+        self.check_aliases(&content)
+    }
+
     /// v12: "If the `users` property in `content` contains the `sender` of the `m.room.create` event or any of the
     /// `additional_creators` array [...], reject." For a client it is a bad request rather than a lack of power.
     fn check_creators(&self, content: &CanonicalJsonObject) -> Result<(), ActError> {
@@ -245,10 +259,13 @@ impl RoomTxn<'_, '_> {
         let current = self.state_event(&StateEventType::RoomCanonicalAlias, "")?;
         let present = current
             .and_then(|event| json::parse_object(event.pdu.content().get()).ok())
-            .map(|content| aliases(&content).into_iter().map(str::to_owned).collect())
-            .unwrap_or_else(Vec::<String>::new);
-        for name in aliases(content) {
-            if present.iter().any(|present| present == name) {
+            .and_then(|content| Some(aliases(&content)?.map(str::to_owned).collect()))
+            .unwrap_or_else(HashSet::<String>::new);
+        let named = aliases(content).ok_or_else(|| {
+            ActError::InvalidParam("alias is a string and alt_aliases a list of them".to_owned())
+        })?;
+        for name in named {
+            if present.contains(name) {
                 continue;
             }
             let name = RoomAliasId::parse(name)
@@ -262,19 +279,24 @@ impl RoomTxn<'_, '_> {
     }
 }
 
-/// The aliases that a canonical alias event names.
-fn aliases(content: &CanonicalJsonObject) -> Vec<&str> {
-    let alternatives = match content.get("alt_aliases") {
-        Some(CanonicalJsonValue::Array(aliases)) => aliases.as_slice(),
-        _ => &[],
+/// The aliases that a canonical alias event names; `None` if they do not have the types that the specification gives
+/// them. "`alias`: […] If not present, null, or empty the room should be considered to have no canonical alias."
+fn aliases(content: &CanonicalJsonObject) -> Option<impl Iterator<Item = &str>> {
+    let alias = match content.get("alias") {
+        None | Some(CanonicalJsonValue::Null) => None,
+        Some(alias) => Some(alias.as_str()?),
     };
-    content
-        .get("alias")
-        .into_iter()
-        .chain(alternatives)
-        .filter_map(CanonicalJsonValue::as_str)
-        .filter(|alias| !alias.is_empty())
-        .collect()
+    let alternatives = match content.get("alt_aliases") {
+        None => &[],
+        Some(CanonicalJsonValue::Array(aliases)) => aliases.as_slice(),
+        Some(_) => return None,
+    };
+    if alternatives.iter().any(|alias| alias.as_str().is_none()) {
+        return None;
+    }
+    let alternatives = alternatives.iter().filter_map(CanonicalJsonValue::as_str);
+    let named = alias.into_iter().chain(alternatives);
+    Some(named.filter(|alias| !alias.is_empty()))
 }
 
 /// A user named by the state key of a member event.

@@ -36,9 +36,15 @@ pub fn of(view: &dyn View, alias: &RoomAliasId) -> Result<Option<Alias>> {
         .transpose()
 }
 
-/// The aliases of a room, in the order of their text.
-pub fn by_room(view: &dyn View, room: RoomNumber) -> Result<Vec<OwnedRoomAliasId>> {
-    let rows = view.scan(&room_key(room).prefix_range(), Order::Forward, usize::MAX)?;
+/// How many aliases a room has; at most `limit` are counted.
+pub fn count(view: &dyn View, room: RoomNumber, limit: usize) -> Result<usize> {
+    let range = room_key(room).prefix_range();
+    Ok(view.scan(&range, Order::Forward, limit)?.len())
+}
+
+/// At most `limit` aliases of a room, in the order of their text.
+pub fn by_room(view: &dyn View, room: RoomNumber, limit: usize) -> Result<Vec<OwnedRoomAliasId>> {
+    let rows = view.scan(&room_key(room).prefix_range(), Order::Forward, limit)?;
     rows.iter()
         .map(|(key, _)| {
             let mut reader = KeyReader::new(key);
@@ -77,7 +83,7 @@ pub fn delete(txn: &mut Txn<'_>, name: &RoomAliasId, alias: Alias) {
 mod tests {
     use ruma_common::room_alias_id;
 
-    use super::{Alias, by_room, create, delete, of};
+    use super::{Alias, by_room, count, create, delete, of};
     use crate::{Error, room::RoomNumber, user::UserNumber};
 
     #[tokio::test]
@@ -97,7 +103,9 @@ mod tests {
         assert_eq!(made.unwrap().durable().await, (true, false));
         store.read(|view| {
             assert_eq!(of(view, name).unwrap(), Some(first));
-            assert_eq!(by_room(view, first.room).unwrap(), [name]);
+            assert_eq!(by_room(view, first.room, 9).unwrap(), [name]);
+            assert_eq!(count(view, first.room, 9).unwrap(), 1);
+            assert!(by_room(view, first.room, 0).unwrap().is_empty());
         });
         let gone = store.write::<_, Error>(|txn| {
             delete(txn, name, first);
@@ -106,7 +114,7 @@ mod tests {
         gone.unwrap().durable().await;
         store.read(|view| {
             assert_eq!(of(view, name).unwrap(), None);
-            assert!(by_room(view, first.room).unwrap().is_empty());
+            assert!(by_room(view, first.room, 9).unwrap().is_empty());
         });
     }
 }

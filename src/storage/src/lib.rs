@@ -12,6 +12,7 @@ mod clock;
 mod codec;
 mod commit;
 pub mod device;
+pub mod directory;
 mod engine;
 mod error;
 pub mod event;

@@ -140,7 +140,23 @@ pub fn of_many(
 
 /// All memberships of a user, in the order of the room numbers.
 pub fn by_user(view: &dyn View, user: UserNumber) -> Result<Vec<(RoomNumber, Member)>> {
-    let rows = view.scan(&user_key(user).prefix_range(), Order::Forward, usize::MAX)?;
+    by_user_after(view, user, None, usize::MAX)
+}
+
+/// At most `limit` memberships of a user, behind `after` in the order of the room numbers.
+pub fn by_user_after(
+    view: &dyn View,
+    user: UserNumber,
+    after: Option<RoomNumber>,
+    limit: usize,
+) -> Result<Vec<(RoomNumber, Member)>> {
+    let prefix = user_key(user);
+    let first = match after {
+        Some(RoomNumber(u64::MAX)) => return Ok(Vec::new()),
+        Some(room) => prefix.clone().u64(room.0 + 1),
+        None => prefix.clone(),
+    };
+    let rows = view.scan(&first.until_end_of(&prefix), Order::Forward, limit)?;
     rows.iter()
         .map(|(key, row)| {
             let mut reader = KeyReader::new(key);

@@ -10,6 +10,8 @@ use crate::{
     user::{self, UserNumber},
 };
 
+pub mod carry;
+
 /// The field with the display name.
 pub const DISPLAYNAME: &str = "displayname";
 /// The field with the address of the avatar.
@@ -33,6 +35,14 @@ pub fn get(view: &dyn View, user: UserNumber) -> Result<Profile> {
         displayname: read(view, user, DISPLAYNAME)?,
         avatar_url: read(view, user, AVATAR_URL)?,
     })
+}
+
+/// Display name and avatar of a user, by which this batch decides something.
+pub fn get_guarded(txn: &mut Txn<'_>, user: UserNumber) -> Result<Profile> {
+    for name in [DISPLAYNAME, AVATAR_URL] {
+        txn.get_guarded(&key(user, name))?;
+    }
+    get(txn, user)
 }
 
 /// Display name and avatar of a user by id; empty for one without a profile.

@@ -83,6 +83,10 @@ pub struct RoomHead {
     #[n(15)]
     #[cbor(default)]
     pub has_threads: bool,
+    /// The room is to be in the directory of this server.
+    #[n(16)]
+    #[cbor(default)]
+    pub published: bool,
 }
 
 impl RoomHead {
@@ -105,6 +109,7 @@ impl RoomHead {
             partial: false,
             local_joined: 0,
             has_threads: false,
+            published: false,
         }
     }
 

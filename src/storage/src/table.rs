@@ -206,3 +206,9 @@ pub const SENT: Table = Table::new(Family::Queue, 0x21, "sent");
 pub const ALIAS: Table = Table::new(Family::Index, 0x28, "alias");
 /// Room number, room alias -> nothing.
 pub const ALIAS_OF_ROOM: Table = Table::new(Family::Index, 0x29, "alias_of_room");
+/// Inverted number of joined users, room number -> what the directory tells of the room.
+pub const PUBLISHED: Table = Table::new(Family::Index, 0x2a, "published");
+/// One row: how many rooms are in the directory.
+pub const PUBLISHED_COUNT: Table = Table::new(Family::Index, 0x2b, "published_count");
+/// User number -> how far the user's changed profile has been carried into rooms.
+pub const CARRIED_PROFILE: Table = Table::new(Family::Queue, 0x22, "carried_profile");

@@ -15,7 +15,7 @@ const VERSIONS: [&str; 11] = [
 ];
 
 /// Features by the name of their proposal; only what works here.
-const UNSTABLE_FEATURES: [&str; 0] = [];
+const UNSTABLE_FEATURES: &[&str] = &["org.matrix.msc3827.stable"];
 
 /// `GET /_matrix/client/versions`
 pub(crate) async fn versions(

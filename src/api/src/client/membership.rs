@@ -9,7 +9,7 @@ use ruma_client_api::membership::{
     join_room_by_id, join_room_by_id_or_alias, joined_members, joined_rooms, kick_user, leave_room,
     unban_user,
 };
-use ruma_common::{OwnedRoomId, OwnedUserId, RoomId};
+use ruma_common::{OwnedUserId, RoomId};
 use ruma_events::room::member::MembershipState;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -18,7 +18,7 @@ use storage::membership::Membership;
 use crate::{
     Args, Error, Result, Services,
     answer::{Json, raw},
-    client::{actor, page_token, room_of_alias},
+    client::{actor, page_token, room_of_id_or_alias},
 };
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/join`
@@ -45,10 +45,7 @@ pub(crate) async fn join_by_id_or_alias(
     args: Args<join_room_by_id_or_alias::v3::Request>,
 ) -> Result<join_room_by_id_or_alias::v3::Response> {
     let request = args.request;
-    let room_id = match OwnedRoomId::try_from(request.room_id_or_alias) {
-        Ok(room_id) => room_id,
-        Err(alias) => room_of_alias(&services, &alias)?,
-    };
+    let room_id = room_of_id_or_alias(&services, request.room_id_or_alias)?;
     let join = JoinRoom {
         reason: request.reason,
         extra: Some(raw(&args.body)?.to_owned()),

@@ -52,11 +52,20 @@ fn preset(preset: &RoomPreset) -> Result<Preset> {
     }
 }
 
-fn visibility(visibility: &RequestedVisibility) -> Result<Visibility> {
+/// A place in the directory as a client names it.
+pub(super) fn visibility(visibility: &RequestedVisibility) -> Result<Visibility> {
     match visibility {
         RequestedVisibility::Private => Ok(Visibility::Private),
         RequestedVisibility::Public => Ok(Visibility::Public),
         _ => Err(Error::bad_json("Unknown visibility")),
+    }
+}
+
+/// As ruma writes it.
+pub(super) fn as_visibility(visibility: Visibility) -> RequestedVisibility {
+    match visibility {
+        Visibility::Private => RequestedVisibility::Private,
+        Visibility::Public => RequestedVisibility::Public,
     }
 }
 

@@ -9,7 +9,7 @@ use auth::{
 use http::StatusCode;
 use limit::TooSoon;
 use media::{DownloadError, ThumbnailError, UploadError};
-use room::{ActError, CreateError, ReadError};
+use room::{ActError, AliasError, CreateError, ReadError};
 use ruma_common::api::error::{ErrorKind, ResourceLimitExceededErrorData, UnknownTokenErrorData};
 use sync::SyncError;
 use user::{AccountDataError, FilterError, ProfileError, TagError, push_rules::PushRuleError};
@@ -287,6 +287,17 @@ impl From<CreateError> for Error {
             }
             CreateError::RoomInUse => Self::bad_request(ErrorKind::RoomInUse, message),
             CreateError::Act(error) => error.into(),
+        }
+    }
+}
+
+impl From<AliasError> for Error {
+    fn from(error: AliasError) -> Self {
+        let message = error.to_string();
+        match error {
+            AliasError::InUse => Self::new(StatusCode::CONFLICT, ErrorKind::Unknown, message),
+            AliasError::Invalid(_) => Self::invalid_param(message),
+            AliasError::Act(error) => error.into(),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The stripped state that an invited user is shown.
+//! The stripped state that who is invited or has knocked is shown.
 
 use ruma_common::UserId;
 use serde_json::value::RawValue as RawJsonValue;
@@ -17,18 +17,23 @@ const SHOWN: [&str; 7] = [
 ];
 
 impl RoomTxn<'_, '_> {
-    /// Keeps with an invite what the invited user is shown of the room: the state above, who invites, and the invite.
+    /// Keeps with an invite or a knock what the user is shown of the room: the state above, who invites, and the
+    /// membership event itself.
     pub(super) fn keep_stripped_state(
         &mut self,
         target: &UserId,
         sender: &UserId,
     ) -> Result<(), ActError> {
         let mut shown: Vec<Box<RawJsonValue>> = Vec::with_capacity(SHOWN.len() + 2);
-        let members = [sender, target].map(|user_id| ("m.room.member", user_id.as_str()));
+        let inviter = (sender != target).then_some(sender);
+        let members = inviter
+            .into_iter()
+            .chain([target])
+            .map(|user_id| ("m.room.member", user_id.as_str()));
         for (event_type, state_key) in SHOWN
+            .into_iter()
             .map(|event_type| (event_type, ""))
-            .iter()
-            .chain(&members)
+            .chain(members)
         {
             if let Some(event) = self.state_event_of(event_type, state_key)? {
                 shown.push(stripped(&event.pdu));

@@ -1,0 +1,117 @@
+//! Changed names and avatars are carried into the rooms of the user.
+
+use std::time::{Duration, Instant};
+
+use ruma_common::{OwnedRoomId, RoomId};
+use serde_json::json;
+use storage::profile;
+
+use super::server::{Server, raw};
+use crate::{Actor, Direction, unread_counts};
+
+/// Sets a display name as `/profile` does.
+async fn rename(server: &Server, actor: &Actor, name: &str) {
+    let commit = server.store().write::<_, storage::Error>(|txn| {
+        profile::put_field(txn, actor.user, profile::DISPLAYNAME, &raw(&json!(name)));
+        Ok(())
+    });
+    commit.unwrap().durable().await;
+}
+
+/// Waits until so many of the rooms know a name.
+async fn wait(server: &Server, actor: &Actor, rooms: &[OwnedRoomId], (name, many): (&str, usize)) {
+    let begun = Instant::now();
+    loop {
+        let know =
+            |room: &&OwnedRoomId| server.member(actor, room, &actor.user_id)["displayname"] == name;
+        if rooms.iter().filter(know).count() >= many {
+            return;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(30), "not carried");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+/// How often somebody's membership was said in a room.
+async fn memberships(server: &Server, actor: &Actor, room: &RoomId) -> usize {
+    let page = server.messages(actor, room, Direction::Backward).await;
+    let chunk = page.unwrap().chunk;
+    let own = chunk.iter().filter(|event| {
+        let event = super::server::value(event);
+        event["type"] == "m.room.member" && event["state_key"] == actor.user_id.as_str()
+    });
+    own.count()
+}
+
+#[tokio::test]
+async fn a_name_is_carried_into_every_room_also_after_an_interruption() {
+    let server = Server::new();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let mut rooms = Vec::new();
+    for _ in 0..20 {
+        let room = server.public_room(&bob).await;
+        server.join(&alice, &room).await;
+        rooms.push(room);
+    }
+    let carrier = tokio::spawn(server.rooms.clone().carry_profiles());
+    // The carrier sees what changes after it has begun for the first time.
+    while server.store().read(|view| view_has_cursor(view)).is_none() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    rename(&server, &alice, "Alice").await;
+    wait(&server, &alice, &rooms, ("Alice", 3)).await;
+    carrier.abort();
+    assert!(carrier.await.unwrap_err().is_cancelled());
+    let carrier = tokio::spawn(server.rooms.clone().carry_profiles());
+    wait(&server, &alice, &rooms, ("Alice", rooms.len())).await;
+    // Where it was said already, it is not said again.
+    rename(&server, &alice, "Alice").await;
+    rename(&server, &bob, "Bob").await;
+    wait(&server, &bob, &rooms, ("Bob", rooms.len())).await;
+    for room in &rooms {
+        assert_eq!(memberships(&server, &alice, room).await, 2);
+    }
+    carrier.abort();
+}
+
+fn view_has_cursor(view: &dyn storage::View) -> Option<Vec<u8>> {
+    let key = storage::table::CURSOR.key().raw(b"profile");
+    view.get(&key).unwrap()
+}
+
+#[tokio::test]
+async fn what_a_room_keeps_when_a_name_changes() {
+    let server = Server::new();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let rooms = [server.public_room(&bob).await];
+    let [room] = &rooms;
+    let left = server.public_room(&bob).await;
+    for room in [room, &left] {
+        server.join(&alice, room).await;
+    }
+    server.rooms.leave(&alice, &left, None).await.unwrap();
+    let own = json!({ "membership": "join", "displayname": "Only here", "org.example": 1, "reason": "r" });
+    let key = alice.user_id.as_str();
+    server.set(&alice, room, "m.room.member", key, &own).await;
+    server.say(&bob, room, "unread").await;
+    let carrier = tokio::spawn(server.rooms.clone().carry_profiles());
+    while server.store().read(|view| view_has_cursor(view)).is_none() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    rename(&server, &alice, "Everywhere").await;
+    wait(&server, &alice, &rooms, ("Everywhere", 1)).await;
+    let member = server.member(&alice, room, &alice.user_id);
+    let expected = json!({ "membership": "join", "displayname": "Everywhere", "org.example": 1 });
+    assert_eq!(member, expected);
+    // A new name has read nothing.
+    let counts = server.store().read(|view| {
+        let number = storage::room::number(view, room).unwrap().unwrap();
+        let head = storage::room::head(view, number).unwrap().unwrap();
+        unread_counts(view, number, &head, alice.user).unwrap()
+    });
+    assert_eq!(counts.notification_count, 1);
+    // Who has left a room says nothing there.
+    let member = server.member(&bob, &left, &alice.user_id);
+    assert_eq!(member["membership"], "leave");
+    carrier.abort();
+}
