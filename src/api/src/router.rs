@@ -129,6 +129,7 @@ fn rooms() -> Vec<Endpoint> {
         endpoint(message::messages),
         endpoint(context::context),
         endpoint(room::event),
+        endpoint(room::summary),
         endpoint(redact::redact),
         // people
         with_limits(RECEIPT, receipt::create),

@@ -13,8 +13,9 @@ use crate::{ActError, Actor, Visibility, rooms::Rooms};
 
 mod entry;
 mod search;
+mod summary;
 
-pub use self::{entry::PublishedRoom, search::DirectoryFilter};
+pub use self::{entry::PublishedRoom, search::DirectoryFilter, summary::RoomSummary};
 
 /// The most rooms of a page, and as many as are told when nobody says how many.
 const MAX_ROOMS: usize = 100;
@@ -27,6 +28,18 @@ const MAX_BYTES_LOOKED_AT: usize = 32 << 20;
 
 /// Bytes of entries on one page; one room is always told.
 const MAX_PAGE_BYTES: usize = 1 << 20;
+
+/// Before all rooms.
+const BEGINNING: Place = Place {
+    joined: u64::MAX,
+    room: RoomNumber(0),
+};
+
+/// Behind all rooms: none without members is in the directory.
+const END: Place = Place {
+    joined: 0,
+    room: RoomNumber(u64::MAX),
+};
 
 /// A page of the directory that is asked for.
 #[derive(Clone, Debug, Default)]
@@ -188,12 +201,11 @@ fn page(view: &dyn View, request: &DirectoryRequest) -> storage::Result<Director
     })?;
     let first_told = chunk.first().map(|(place, _)| *place);
     let token = |order, place: Option<Place>| place.map(|place| DirectoryToken { order, place });
+    // The way back begins where this page began, or where nothing was found any more.
+    let turned = first_told.or(last);
     let (next_batch, prev_batch) = match order {
-        Order::Forward => {
-            let before = request.since.and(first_told.or(from));
-            (stopped_at, before)
-        }
-        Order::Reverse => (first_told.or(from), stopped_at),
+        Order::Forward => (stopped_at, from.and(turned.or(Some(END)))),
+        Order::Reverse => (turned.or(Some(BEGINNING)), stopped_at),
     };
     if order == Order::Reverse {
         chunk.reverse();

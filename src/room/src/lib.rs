@@ -46,7 +46,7 @@ pub use self::{
     create::{CreateRoom, InitialState, Preset, Visibility},
     directory::{
         DirectoryFilter, DirectoryPage, DirectoryRequest, DirectoryToken, PublishedRoom,
-        UnknownDirectoryToken,
+        RoomSummary, UnknownDirectoryToken,
     },
     error::{ActError, CreateError, ReadError},
     filter::EventFilter,

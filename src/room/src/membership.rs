@@ -15,7 +15,7 @@ use crate::{
 };
 
 mod knock;
-mod restricted;
+pub(crate) mod restricted;
 mod stripped;
 
 /// `POST /rooms/{roomId}/join`

@@ -116,3 +116,33 @@ async fn fields_of_clients_own_making() {
         .error(403, "M_FORBIDDEN");
     bob.delete(&pet, &json!({})).await.error(403, "M_FORBIDDEN");
 }
+
+#[tokio::test]
+async fn a_new_name_arrives_in_the_rooms() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
+    let join = format!("/_matrix/client/v3/join/{room_id}");
+    bob.post(&join, &json!({})).await.ok();
+    let first = bob.get("/_matrix/client/v3/sync").await.ok();
+    let mut since = first["next_batch"].as_str().unwrap().to_owned();
+    for (field, value) in [
+        ("displayname", "Alice L."),
+        ("avatar_url", "mxc://localhost/a"),
+    ] {
+        let path = format!("/_matrix/client/v3/profile/{}/{field}", alice.user_id);
+        alice.put(&path, &json!({ field: value })).await.ok();
+        let path = format!("/_matrix/client/v3/sync?timeout=30000&since={since}");
+        let answer = bob.get(&path).await.ok();
+        answer["next_batch"]
+            .as_str()
+            .unwrap()
+            .clone_into(&mut since);
+        let event = &answer["rooms"]["join"][&room_id]["timeline"]["events"][0];
+        assert_eq!(event["type"], "m.room.member", "{answer}");
+        assert_eq!(event["state_key"], json!(alice.user_id));
+        assert_eq!(event["content"]["membership"], "join");
+        assert_eq!(event["content"][field], value);
+        assert_eq!(event["unsigned"]["prev_content"]["membership"], "join");
+    }
+}

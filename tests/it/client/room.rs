@@ -129,3 +129,72 @@ async fn single_events() {
     let unknown = format!("/_matrix/client/v3/rooms/{room_id}/event/$unknown");
     assert_eq!(alice.get(&unknown).await.body, hidden.body);
 }
+
+#[tokio::test]
+async fn a_summary_is_for_who_could_come_in() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let summary = |room: &str| {
+        let room = room.replace('#', "%23");
+        format!("/_matrix/client/v1/room_summary/{room}?via=localhost")
+    };
+    let space = alice.create_room(&json!({ "preset": "public_chat" })).await;
+    let state = |event_type: &str, content: serde_json::Value| json!({ "type": event_type, "state_key": "", "content": content });
+    let allow = json!([{ "type": "m.room_membership", "room_id": space }]);
+    let rules = json!({ "join_rule": "restricted", "allow": allow });
+    let megolm = json!({ "algorithm": "m.megolm.v1.aes-sha2" });
+    let restricted = alice
+        .create_room(&json!({
+            "name": "Restricted",
+            "room_version": "8",
+            "room_alias_name": "restricted",
+            "initial_state": [state("m.room.join_rules", rules), state("m.room.encryption", megolm)],
+        }))
+        .await;
+    let mut expected = json!({
+        "room_id": restricted,
+        "name": "Restricted",
+        "canonical_alias": "#restricted:localhost",
+        "join_rule": "restricted",
+        "allowed_room_ids": [space],
+        "encryption": "m.megolm.v1.aes-sha2",
+        "room_version": "8",
+        "membership": "join",
+        "num_joined_members": 1,
+        "world_readable": false,
+        "guest_can_join": true,
+    });
+    let by_alias = summary("#restricted:localhost");
+    assert_eq!(alice.get(&by_alias).await.ok(), expected);
+    // Members of the space could come in.
+    bob.get(&by_alias).await.error(404, "M_NOT_FOUND");
+    let join = format!("/_matrix/client/v3/join/{space}");
+    bob.post(&join, &json!({})).await.ok();
+    expected["membership"] = json!("leave");
+    assert_eq!(bob.get(&summary(&restricted)).await.ok(), expected);
+    // By invitation only.
+    let private = alice.create_room(&json!({})).await;
+    bob.get(&summary(&private)).await.error(404, "M_NOT_FOUND");
+    let invite = json!({ "user_id": bob.user_id });
+    let path = format!("/_matrix/client/v3/rooms/{private}/invite");
+    alice.post(&path, &invite).await.ok();
+    let invited = bob.get(&summary(&private)).await.ok();
+    assert_eq!(invited["membership"], "invite");
+    assert!(invited.get("allowed_room_ids").is_none());
+    let path = format!("/_matrix/client/v3/rooms/{private}/ban");
+    alice.post(&path, &invite).await.ok();
+    bob.get(&summary(&private)).await.error(404, "M_NOT_FOUND");
+    // Everybody may see what is open.
+    let open = bob.get(&summary(&space)).await.ok();
+    assert_eq!(
+        (&open["join_rule"], &open["membership"]),
+        (&json!("public"), &json!("join"))
+    );
+    for unknown in ["!unknown:localhost", "#unknown:localhost"] {
+        bob.get(&summary(unknown)).await.error(404, "M_NOT_FOUND");
+    }
+    server
+        .get(&summary(&space))
+        .await
+        .error(401, "M_MISSING_TOKEN");
+}

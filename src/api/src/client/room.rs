@@ -6,14 +6,18 @@ use ::room::{CreateRoom, InitialState, Preset, Visibility};
 use ruma_client_api::room::{
     Visibility as RequestedVisibility,
     create_room::{self, v3::RoomPreset},
-    get_room_event,
+    get_room_event, get_summary,
 };
 use ruma_common::serde::Raw;
 use ruma_events::AnyInitialStateEvent;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use crate::{Args, Error, Result, Services, answer::Json, client::actor};
+use crate::{
+    Args, Error, Result, Services,
+    answer::Json,
+    client::{actor, room_of_id_or_alias},
+};
 
 /// `POST /_matrix/client/v3/createRoom`
 pub(crate) async fn create(
@@ -99,4 +103,15 @@ pub(crate) async fn event(
             .rooms
             .event(&actor(args.requester), &request.room_id, &request.event_id)?;
     Ok(event.into())
+}
+
+/// `GET /_matrix/client/v1/room_summary/{roomIdOrAlias}`
+pub(crate) async fn summary(
+    services: Arc<Services>,
+    args: Args<get_summary::v1::Request>,
+) -> Result<Json> {
+    // "Servers MAY allow unauthenticated access to this API": this one does not.
+    let requester = args.requester.ok_or_else(Error::missing_token)?;
+    let room_id = room_of_id_or_alias(&services, args.request.room_id_or_alias)?;
+    Json::of(&services.rooms.room_summary(&actor(requester), &room_id)?)
 }

@@ -1,8 +1,9 @@
 //! What the directory tells of a room: written with the commit that changes it, so that nobody who reads the directory
 //! reads the state of rooms.
 
-use ruma_common::OwnedRoomId;
-use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use event::Pdu;
+use ruma_common::{OwnedRoomId, RoomId};
+use serde::{Deserialize, Serialize};
 use storage::{
     Result,
     directory::{self, Entry, Place},
@@ -109,56 +110,63 @@ impl RoomTxn<'_, '_> {
     /// additional filters when listing the directory, for instance, by automatically excluding rooms with `invite` join
     /// rules that are not `world_readable` regardless of their visibility."
     fn entry(&self) -> Result<Option<Entry>> {
-        #[derive(Default, Deserialize)]
-        #[serde(default)]
-        struct Content {
-            #[serde(rename = "type", deserialize_with = "text")]
-            room_type: Option<String>,
-            #[serde(deserialize_with = "text")]
-            name: Option<String>,
-            #[serde(deserialize_with = "text")]
-            topic: Option<String>,
-            #[serde(deserialize_with = "text")]
-            url: Option<String>,
-            #[serde(deserialize_with = "text")]
-            alias: Option<String>,
-            #[serde(deserialize_with = "text")]
-            join_rule: Option<String>,
-            #[serde(deserialize_with = "text")]
-            guest_access: Option<String>,
-        }
+        let state = |event_type: &str| {
+            let event = self.state_event_of(event_type, "")?;
+            Ok(event.map(|event| event.pdu))
+        };
+        let told = told(&self.head.room_id, state)?;
+        Ok(Some(told).filter(is_open))
+    }
+}
 
-        let content = |event_type| self.told::<Content>(event_type);
-        let join_rule = content("m.room.join_rules")?.join_rule;
-        let join_rule = join_rule.unwrap_or_else(|| "invite".to_owned());
-        let history = self.state_event_of("m.room.history_visibility", "")?;
-        let world_readable = history.is_some_and(|event| {
-            HistoryVisibility::from_content(event.pdu.content()) == HistoryVisibility::WorldReadable
-        });
-        let open = matches!(join_rule.as_str(), "public" | "knock" | "knock_restricted");
-        if !open && !world_readable {
-            return Ok(None);
-        }
-        let guest_access = content("m.room.guest_access")?.guest_access;
-        Ok(Some(Entry {
-            room_id: self.head.room_id.clone(),
-            name: content("m.room.name")?.name,
-            topic: content("m.room.topic")?.topic,
-            canonical_alias: content("m.room.canonical_alias")?.alias,
-            avatar_url: content("m.room.avatar")?.url,
-            join_rule,
-            room_type: content("m.room.create")?.room_type,
-            world_readable,
-            guest_can_join: guest_access.as_deref() == Some("can_join"),
-        }))
+/// Whether everybody may ask to be let in, or read.
+pub(super) fn is_open(entry: &Entry) -> bool {
+    let joinable = ["public", "knock", "knock_restricted"].contains(&entry.join_rule.as_str());
+    joinable || entry.world_readable
+}
+
+/// What is told of a room, by its state: pieces with an empty key.
+pub(super) fn told(room_id: &RoomId, state: impl Fn(&str) -> Result<Option<Pdu>>) -> Result<Entry> {
+    #[derive(Default, Deserialize)]
+    #[serde(default)]
+    struct Content {
+        #[serde(rename = "type", deserialize_with = "text")]
+        room_type: Option<String>,
+        #[serde(deserialize_with = "text")]
+        name: Option<String>,
+        #[serde(deserialize_with = "text")]
+        topic: Option<String>,
+        #[serde(deserialize_with = "text")]
+        url: Option<String>,
+        #[serde(deserialize_with = "text")]
+        alias: Option<String>,
+        #[serde(deserialize_with = "text")]
+        join_rule: Option<String>,
+        #[serde(deserialize_with = "text")]
+        guest_access: Option<String>,
     }
 
-    /// The content of a piece of state; empty if there is none, or if it is malformed.
-    fn told<T: DeserializeOwned + Default>(&self, event_type: &str) -> Result<T> {
-        let event = self.state_event_of(event_type, "")?;
-        let content = event.and_then(|event| event.pdu.content_as().ok());
-        Ok(content.unwrap_or_default())
-    }
+    let content = |event_type: &str| {
+        let event = state(event_type)?;
+        let content = event.and_then(|event| event.content_as::<Content>().ok());
+        Ok::<_, storage::Error>(content.unwrap_or_default())
+    };
+    let join_rule = content("m.room.join_rules")?.join_rule;
+    let world_readable = state("m.room.history_visibility")?.is_some_and(|event| {
+        HistoryVisibility::from_content(event.content()) == HistoryVisibility::WorldReadable
+    });
+    let guest_access = content("m.room.guest_access")?.guest_access;
+    Ok(Entry {
+        room_id: room_id.to_owned(),
+        name: content("m.room.name")?.name,
+        topic: content("m.room.topic")?.topic,
+        canonical_alias: content("m.room.canonical_alias")?.alias,
+        avatar_url: content("m.room.avatar")?.url,
+        join_rule: join_rule.unwrap_or_else(|| "invite".to_owned()),
+        room_type: content("m.room.create")?.room_type,
+        world_readable,
+        guest_can_join: guest_access.as_deref() == Some("can_join"),
+    })
 }
 
 /// Text that is not empty; anything else is as good as nothing.

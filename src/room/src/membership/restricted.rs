@@ -1,17 +1,19 @@
 //! Joining a room whose join rule lets members of other rooms in.
 
+use event::RoomVersion;
 use ruma_common::{OwnedUserId, RoomId, UserId};
 use serde::Deserialize;
 use serde_json::value::RawValue as RawJsonValue;
-use storage::{membership as members, membership::Membership, room, user};
+use storage::{View, membership as members, membership::Membership, room, user, user::UserNumber};
 
 use crate::{ActError, Actor, room_txn::RoomTxn};
 
 /// Conditions that are looked at.
 const MAX_CONDITIONS: usize = 256;
 
+/// `m.room.join_rules`.
 #[derive(Deserialize)]
-struct JoinRules {
+pub(crate) struct JoinRules {
     join_rule: String,
     #[serde(default)]
     allow: Vec<Box<RawJsonValue>>,
@@ -23,6 +25,41 @@ struct Condition<'a> {
     #[serde(rename = "type")]
     condition_type: &'a str,
     room_id: Option<&'a str>,
+}
+
+impl JoinRules {
+    /// Whether members of other rooms may join, by the rules of the room's version.
+    pub(crate) fn is_restricted(&self, version: RoomVersion) -> bool {
+        let flags = version.authorization();
+        match self.join_rule.as_str() {
+            "restricted" => flags.restricted_join_rule,
+            "knock_restricted" => flags.knock_restricted_join_rule,
+            _ => false,
+        }
+    }
+
+    /// The rooms whose members may join.
+    pub(crate) fn allowed_rooms(&self) -> impl Iterator<Item = &RoomId> {
+        self.allow.iter().take(MAX_CONDITIONS).filter_map(|raw| {
+            let condition: Condition<'_> = serde_json::from_str(raw.get()).ok()?;
+            let room_id = <&RoomId>::try_from(condition.room_id?).ok()?;
+            (condition.condition_type == "m.room_membership").then_some(room_id)
+        })
+    }
+
+    /// Whether a user is in one of these rooms.
+    pub(crate) fn let_in(&self, view: &dyn View, user: UserNumber) -> storage::Result<bool> {
+        for room_id in self.allowed_rooms() {
+            let Some(number) = room::number(view, room_id)? else {
+                continue;
+            };
+            let member = members::of(view, number, user)?;
+            if member.is_some_and(|member| member.membership == Membership::Join) {
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
 }
 
 impl RoomTxn<'_, '_> {
@@ -39,16 +76,11 @@ impl RoomTxn<'_, '_> {
         }
         let rules = self.state_event_of("m.room.join_rules", "")?;
         let rules = rules.and_then(|event| event.pdu.content_as::<JoinRules>().ok());
-        let flags = self.version().authorization();
-        let restricted = |rules: &JoinRules| match rules.join_rule.as_str() {
-            "restricted" => flags.restricted_join_rule,
-            "knock_restricted" => flags.knock_restricted_join_rule,
-            _ => false,
-        };
-        let Some(rules) = rules.filter(restricted) else {
+        let version = self.version();
+        let Some(rules) = rules.filter(|rules: &JoinRules| rules.is_restricted(version)) else {
             return Ok(None);
         };
-        if !self.satisfies(actor, &rules)? {
+        if !rules.let_in(self.view(), actor.user)? {
             return Err(ActError::Forbidden(
                 "you are in none of the rooms whose members may join".to_owned(),
             ));
@@ -57,28 +89,6 @@ impl RoomTxn<'_, '_> {
             ActError::Forbidden("nobody of this server may let you in".to_owned())
         })?;
         Ok(Some(authoriser))
-    }
-
-    fn satisfies(&self, actor: &Actor, rules: &JoinRules) -> Result<bool, ActError> {
-        for condition in rules.allow.iter().take(MAX_CONDITIONS) {
-            let Ok(condition) = serde_json::from_str::<Condition<'_>>(condition.get()) else {
-                continue;
-            };
-            let named = condition
-                .room_id
-                .and_then(|id| <&RoomId>::try_from(id).ok());
-            let (Some(room_id), "m.room_membership") = (named, condition.condition_type) else {
-                continue;
-            };
-            let Some(number) = room::number(self.view(), room_id)? else {
-                continue;
-            };
-            let member = members::of(self.view(), number, actor.user)?;
-            if member.is_some_and(|member| member.membership == Membership::Join) {
-                return Ok(true);
-            }
-        }
-        Ok(false)
     }
 
     /// A joined user of this server with the power to invite.
