@@ -2,7 +2,7 @@
 
 use ruma_common::{OwnedRoomId, RoomId};
 use serde::{Deserialize, Serialize};
-use storage::{membership, state};
+use storage::{membership::Membership, state};
 
 use super::entry::{PublishedRoom, is_open, told};
 use crate::{Actor, ReadError, membership::restricted::JoinRules, rooms::Rooms, viewer::Viewer};
@@ -59,13 +59,9 @@ impl Viewer<'_> {
         let encryption = current("m.room.encryption")?
             .and_then(|event| event.content_as::<Encryption>().ok())
             .map(|encryption| encryption.algorithm);
-        let member = membership::of(self.view, self.room, self.actor.user)?;
-        let membership = member.map_or(membership::Membership::Leave, |member| member.membership);
-        let inside = [
-            membership::Membership::Join,
-            membership::Membership::Invite,
-            membership::Membership::Knock,
-        ];
+        let member = self.member();
+        let membership = member.map_or(Membership::Leave, |member| member.membership);
+        let inside = [Membership::Join, Membership::Invite, Membership::Knock];
         let shown = inside.contains(&membership)
             || is_open(&entry)
             || match &rules {
