@@ -14,7 +14,7 @@ use storage::{
     unread::{self, Thread},
 };
 
-use crate::{ActError, authorize::AuthorizedPdu, room_txn::RoomTxn};
+use crate::{ActError, Persisted, authorize::AuthorizedPdu, room_txn::RoomTxn};
 
 /// An event that was stored.
 #[derive(Clone, Debug)]
@@ -107,14 +107,10 @@ impl RoomTxn<'_, '_> {
         self.charge(authorized.pdu())?;
         let event_id = authorized.pdu().event_id().clone();
         let sender = self.user_number(authorized.pdu().sender())?;
-        let is_join = authorized.pdu().membership() == Some(MembershipState::Join);
-        let joins =
-            is_join && self.membership(authorized.pdu().sender())? != Some(MembershipState::Join);
-        // Who changes their name has not read anything by it: the event is carried into all their rooms.
-        let renames = is_join && !joins;
-        let extras = self.notify(authorized.pdu(), transaction)?;
-        let persisted = self.persist(authorized, &extras)?;
-        if let Some(at) = persisted.timeline.filter(|_| !renames) {
+        let joins = authorized.pdu().membership() == Some(MembershipState::Join)
+            && self.membership(authorized.pdu().sender())? != Some(MembershipState::Join);
+        let persisted = self.store_unread(authorized, transaction)?;
+        if let Some(at) = persisted.timeline {
             // "An event sent by the user counts as having read up to it." A join, as having read everything before.
             let thread = if joins {
                 Thread::Unthreaded
@@ -127,6 +123,16 @@ impl RoomTxn<'_, '_> {
             event: persisted.event,
             event_id,
         })
+    }
+
+    /// As [`Self::store_own`], for an event that its sender did not send by themselves: nothing is read by it.
+    pub(crate) fn store_unread(
+        &mut self,
+        authorized: AuthorizedPdu,
+        transaction: Option<TransactionKey<'_>>,
+    ) -> Result<Persisted, ActError> {
+        let extras = self.notify(authorized.pdu(), transaction)?;
+        Ok(self.persist(authorized, &extras)?)
     }
 }
 

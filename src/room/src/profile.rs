@@ -9,7 +9,7 @@ use event::json;
 use futures::{StreamExt as _, TryStreamExt as _, stream};
 use ruma_common::{CanonicalJsonObject, CanonicalJsonValue, UserId};
 use storage::{
-    Change, Error, Follower, Result, View,
+    Change, Commit, Error, Follower, Result, View,
     membership::{self, Membership},
     profile::{
         self,
@@ -132,7 +132,7 @@ impl Rooms {
             commit.durable().await;
             return Ok(());
         };
-        let commit = self.lock(room).await.write(|locked| {
+        let written = self.lock(room).await.write(|locked| {
             if !carry::advance(locked.txn(), user, &carried, Some(room))? {
                 return Ok(false);
             }
@@ -145,11 +145,33 @@ impl Rooms {
                     Ok(false)
                 }
             }
-        })?;
+        });
+        let commit = match written {
+            // A damaged room must not keep the profile from the others.
+            Err(error @ Error::Corrupt { .. }) => {
+                tracing::error!(%error, room.number = room.0, user.id = %user_id,
+                    "a room cannot take over a changed profile and is passed over");
+                self.pass_over(user, carried, room)?
+            }
+            written => written?,
+        };
         if commit.durable().await {
             tokio::time::sleep(PAUSE).await;
         }
         Ok(())
+    }
+
+    /// Takes a room for done in which nothing was said.
+    fn pass_over(
+        &self,
+        user: UserNumber,
+        carried: Carried,
+        room: RoomNumber,
+    ) -> Result<Commit<bool>> {
+        self.store().write(|txn| {
+            carry::advance(txn, user, &carried, Some(room))?;
+            Ok(false)
+        })
     }
 }
 
@@ -191,7 +213,10 @@ impl RoomTxn<'_, '_> {
         let Some(content) = with_profile(content, profile.displayname.as_deref(), url) else {
             return Ok(false);
         };
-        self.say_state(user_id, &member_draft(user_id, &content))?;
+        let draft = member_draft(user_id, &content);
+        let pdu = self.build_own(user_id, &draft, self.now())?;
+        let authorized = self.judge_own(pdu)?;
+        self.store_unread(authorized, None)?;
         Ok(true)
     }
 }
