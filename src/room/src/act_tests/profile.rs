@@ -7,7 +7,7 @@ use serde_json::json;
 use storage::profile;
 
 use super::server::{Server, raw};
-use crate::{Actor, Direction, unread_counts};
+use crate::{Actor, Direction};
 
 /// Sets a display name as `/profile` does.
 async fn rename(server: &Server, actor: &Actor, name: &str) {
@@ -106,10 +106,10 @@ async fn what_a_room_keeps_when_a_name_changes() {
     // A new name has read nothing.
     let counts = server.store().read(|view| {
         let number = storage::room::number(view, room).unwrap().unwrap();
-        let head = storage::room::head(view, number).unwrap().unwrap();
-        unread_counts(view, number, &head, alice.user).unwrap()
+        let viewer = server.rooms.viewer(view, number, &alice).unwrap().unwrap();
+        viewer.unread_counts().unwrap()
     });
-    assert_eq!(counts.notification_count, 1);
+    assert_eq!(counts.all().notification_count, 1);
     // Who has left a room says nothing there.
     let member = server.member(&bob, &left, &alice.user_id);
     assert_eq!(member["membership"], "leave");
