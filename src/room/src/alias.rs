@@ -51,6 +51,7 @@ impl Rooms {
         name: &RoomAliasId,
         room_id: &RoomId,
     ) -> Result<(), AliasError> {
+        actor.must_not_be_suspended()?;
         self.check_own_alias(name)?;
         let made = self
             .act(room_id, ActError::NotFound, |room| {
@@ -92,6 +93,7 @@ impl Rooms {
     ///
     /// [`ActError::NotFound`] if there is no such alias of this server. Else see [`ActError`].
     pub async fn delete_alias(&self, actor: &Actor, name: &RoomAliasId) -> Result<(), ActError> {
+        actor.must_not_be_suspended()?;
         for _ in 0..MAX_TRIES {
             let room_id = self.room_of_alias(name)?.ok_or(ActError::NotFound)?;
             let deleted = self

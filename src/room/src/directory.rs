@@ -144,6 +144,7 @@ impl Rooms {
         room_id: &RoomId,
         visibility: Visibility,
     ) -> Result<(), ActError> {
+        actor.must_not_be_suspended()?;
         self.act(room_id, ActError::NotFound, |room| {
             if !room.may_set_aliases(actor)? {
                 let reason = "you may not change this room's place in the directory".to_owned();
