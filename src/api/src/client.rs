@@ -15,6 +15,7 @@ pub(crate) mod knock;
 pub(crate) mod media;
 pub(crate) mod membership;
 pub(crate) mod message;
+pub(crate) mod presence;
 pub(crate) mod profile;
 pub(crate) mod push;
 pub(crate) mod read_marker;
@@ -25,6 +26,7 @@ pub(crate) mod session;
 pub(crate) mod state;
 pub(crate) mod sync;
 pub(crate) mod tag;
+pub(crate) mod typing;
 
 use ::room::{Actor, PageToken};
 use ::sync::SyncToken;

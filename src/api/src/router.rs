@@ -18,8 +18,8 @@ use crate::{
     Error, Services,
     client::{
         account, admin, alias, capabilities, config, context, device, directory, discovery, filter,
-        knock, media, membership, message, profile, push, read_marker, receipt, redact, room,
-        session, state, sync, tag,
+        knock, media, membership, message, presence, profile, push, read_marker, receipt, redact,
+        room, session, state, sync, tag, typing,
     },
     endpoint::{
         Call, Endpoint, Limits, adjusted, endpoint, interactive, own, streaming, with_limits,
@@ -134,6 +134,9 @@ fn rooms() -> Vec<Endpoint> {
         // people
         with_limits(RECEIPT, receipt::create),
         endpoint(read_marker::set),
+        endpoint(typing::set),
+        endpoint(presence::get),
+        endpoint(presence::set),
         // state
         endpoint(state::all),
         endpoint(state::get).also(&STATE_WITHOUT_KEY),

@@ -28,8 +28,8 @@ pub use names::option_names;
 pub use rate_limits::{Rate, RateLimits};
 pub use secret::Secret;
 pub use section::{
-    Durability, Listener, Log, LogFormat, Media, Registration, RegistrationMode, Rooms, Server,
-    Storage,
+    Durability, Listener, Log, LogFormat, Media, Presence, Registration, RegistrationMode, Rooms,
+    Server, Storage,
 };
 
 use layer::{Layer, Origin, Overlay};
@@ -44,6 +44,7 @@ pub struct Config {
     pub registration: Registration,
     pub rate_limits: RateLimits,
     pub rooms: Rooms,
+    pub presence: Presence,
     pub log: Log,
 }
 

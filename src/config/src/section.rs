@@ -115,6 +115,14 @@ pub struct Rooms {
     pub default_version: RoomVersionId,
 }
 
+/// `[presence]`: who is online.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Presence {
+    /// Whether users are told who of those they share rooms with is online.
+    pub enabled: bool,
+}
+
 /// `[log]`: what is written to standard error.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -204,6 +212,12 @@ impl Default for Rooms {
         Self {
             default_version: RoomVersionId::V12,
         }
+    }
+}
+
+impl Default for Presence {
+    fn default() -> Self {
+        Self { enabled: true }
     }
 }
 

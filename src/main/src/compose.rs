@@ -151,7 +151,13 @@ pub(crate) async fn compose(config: Config, accept_data_loss: bool) -> Result<Ho
             limits: limits.clone(),
         },
     );
-    let syncer = Syncer::new(&store, &rooms);
+    let syncer = Syncer::new(
+        &store,
+        &rooms,
+        &sync::Options {
+            presence: config.presence.enabled,
+        },
+    );
     tokio::spawn(syncer.clone().follow());
     tokio::spawn(rooms.clone().carry_profiles());
     let services = Services {

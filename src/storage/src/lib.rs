@@ -26,6 +26,7 @@ pub mod media;
 pub mod membership;
 pub mod meta;
 mod options;
+pub mod presence;
 pub mod profile;
 pub mod receipt;
 pub mod registration_token;

@@ -198,6 +198,8 @@ pub const MEDIA_GARBAGE: Table = Table::new(Family::Index, 0x42, "media_garbage"
 pub const MEDIA_THUMBNAIL: Table = Table::new(Family::Index, 0x43, "media_thumbnail");
 /// User number, room number -> stamped current membership.
 pub const MEMBER: Table = Table::new(Family::User, 0x20, "member");
+/// User number -> what outlives the process of their presence.
+pub const PRESENCE: Table = Table::new(Family::User, 0x21, "presence");
 /// User number, device id, endpoint, room number, hash of the transaction id -> event id.
 pub const TRANSACTION: Table = Table::new(Family::Queue, 0x20, "transaction");
 /// Room number, event number -> device id and transaction id of the request that sent it.

@@ -33,6 +33,8 @@ pub struct Filter {
     pub state: EventFilter,
     /// Typing and receipts.
     pub ephemeral: EventFilter,
+    /// The presence of others.
+    pub presence: EventFilter,
     /// Account data of rooms.
     pub room_account_data: EventFilter,
     /// Account data that belongs to no room.
@@ -87,6 +89,7 @@ impl Filter {
             timeline: of_room(&room.timeline),
             state: of_room(&room.state),
             ephemeral: of_room(&room.ephemeral),
+            presence: of_no_room(&definition.presence),
             room_account_data: of_room(&room.account_data),
             account_data: of_no_room(&definition.account_data),
             timeline_limit: room

@@ -5,17 +5,22 @@
 //! them.
 
 mod arrivals;
+mod epoch;
 mod filter;
 mod lazy;
 mod notifier;
+mod presence;
 mod reader;
 mod rendered;
 mod response;
 mod stream;
 mod syncer;
 mod token;
+mod typing;
 mod v3;
 
 pub use filter::{EventFields, Filter, Members};
-pub use syncer::{SyncError, SyncRequest, Syncer};
+pub use presence::{PresenceError, PresenceState, PresenceStatus};
+pub use syncer::{Options, SyncError, SyncRequest, Syncer};
 pub use token::{InvalidToken, LogVector, SyncToken};
+pub use typing::TypingError;

@@ -7,6 +7,7 @@
 //! Order of events, so that no wake-up is lost: what changed is noted first, then [`Notifier::passed`]
 //! moves, then sleepers are woken. Whoever sleeps subscribes first and looks afterwards.
 
+mod fleeting;
 mod room;
 mod user;
 
@@ -28,12 +29,22 @@ use storage::{
 };
 use tokio::sync::watch;
 
+use crate::epoch::Epochs;
+
 use self::{
     room::Room,
     user::{Known, User, What},
 };
 
-pub(crate) use self::user::Changed;
+pub(crate) use self::user::{Changed, People};
+
+/// Whom a page of the log concerns.
+#[derive(Default)]
+struct Concerned {
+    users: HashMap<UserNumber, Arc<User>>,
+    /// Who has come into which room.
+    joined: Vec<(Arc<User>, Arc<Room>)>,
+}
 
 /// Users that are kept in memory before those who do not sync any more are let go.
 const MANY_USERS: usize = 10_000;
@@ -67,13 +78,16 @@ impl Notifier {
     }
 
     /// Notes what a page of the log changed, and wakes those whom it concerns.
-    pub(crate) fn pass(&self, page: &Page) {
-        let mut concerned = HashMap::new();
+    pub(crate) fn pass(&self, page: &Page, epochs: &Epochs) {
+        let mut concerned = Concerned::default();
         for commit in &page.commits {
             self.note(commit, &mut concerned);
         }
+        for (user, room) in std::mem::take(&mut concerned.joined) {
+            fleeting::introduce(&user, &room, epochs);
+        }
         self.passed.send_replace(page.to);
-        for user in concerned.values() {
+        for user in concerned.users.values() {
             user.wake();
         }
         if self.users.read().len() > self.many_users.load(Ordering::Relaxed) {
@@ -81,7 +95,7 @@ impl Notifier {
         }
     }
 
-    fn note(&self, (position, changes): &Logged, concerned: &mut HashMap<UserNumber, Arc<User>>) {
+    fn note(&self, (position, changes): &Logged, concerned: &mut Concerned) {
         for change in changes.iter() {
             match *change {
                 Change::Event { room, .. } | Change::State { room } => {
@@ -89,8 +103,11 @@ impl Notifier {
                 }
                 Change::Membership { user, room } => {
                     if let Some(user) = self.user(UserNumber(user)) {
-                        self.note_membership(&user, RoomNumber(room), *position);
-                        concerned.insert(user.number, user);
+                        let joined = self.note_membership(&user, RoomNumber(room), *position);
+                        concerned
+                            .joined
+                            .extend(joined.map(|room| (user.clone(), room)));
+                        concerned.users.insert(user.number, user);
                     }
                 }
                 Change::Receipt { user, room } => {
@@ -103,13 +120,13 @@ impl Notifier {
                 Change::AccountData { user, .. } => {
                     if let Some(user) = self.user(UserNumber(user)) {
                         user.note(|known| known.touch_account_data(*position));
-                        concerned.insert(user.number, user);
+                        concerned.users.insert(user.number, user);
                     }
                 }
                 Change::Session { user } => {
                     if let Some(user) = self.user(UserNumber(user)) {
                         user.sessions.fetch_add(1, Ordering::Release);
-                        concerned.insert(user.number, user);
+                        concerned.users.insert(user.number, user);
                     }
                 }
                 _ => {}
@@ -126,7 +143,7 @@ impl Notifier {
         room: RoomNumber,
         what: What,
         position: Position,
-        concerned: &mut HashMap<UserNumber, Arc<User>>,
+        concerned: &mut Concerned,
     ) {
         let Some(entry) = self.rooms.read().get(&room).cloned() else {
             return;
@@ -138,7 +155,7 @@ impl Notifier {
         last.fetch_max(position.0, Ordering::AcqRel);
         for user in entry.users() {
             user.note(|known| known.touch(room, what, position));
-            concerned.insert(user.number, user);
+            concerned.users.insert(user.number, user);
         }
     }
 
@@ -147,21 +164,30 @@ impl Notifier {
         user: UserNumber,
         room: RoomNumber,
         position: Position,
-        concerned: &mut HashMap<UserNumber, Arc<User>>,
+        concerned: &mut Concerned,
     ) {
         if let Some(user) = self.user(user) {
             user.note(|known| known.touch_own(room, position));
-            concerned.insert(user.number, user);
+            concerned.users.insert(user.number, user);
         }
     }
 
-    fn note_membership(&self, user: &Arc<User>, room: RoomNumber, position: Position) {
+    /// The room, if the user has come into it.
+    fn note_membership(
+        &self,
+        user: &Arc<User>,
+        room: RoomNumber,
+        position: Position,
+    ) -> Option<Arc<Room>> {
         let snapshot = self.store.snapshot();
+        let mut came = None;
         user.note(|known| {
+            let was_joined = known.joined.contains_key(&room);
             match membership::of(&*snapshot, room, user.number) {
                 Ok(member) => {
                     let joined = member.is_some_and(|member| member.membership == Membership::Join);
                     self.place(user, known, room, joined);
+                    came = known.joined.get(&room).filter(|_| !was_joined).cloned();
                 }
                 Err(error) => {
                     // Let the next connection load everything again rather than miss something.
@@ -171,6 +197,7 @@ impl Notifier {
             }
             known.touch_own(room, position);
         });
+        came
     }
 
     /// Puts a user among those whom a room wakes, or takes them out.
@@ -200,7 +227,11 @@ impl Notifier {
     }
 
     /// Connects a user: from now on what changes for them is noted.
-    pub(crate) fn connect(&self, number: UserNumber) -> storage::Result<Connection> {
+    pub(crate) fn connect(
+        &self,
+        number: UserNumber,
+        epochs: &Epochs,
+    ) -> storage::Result<Connection> {
         let user = {
             // The connection is counted under the lock under which idle users are let go.
             let users = self.users.read();
@@ -213,11 +244,11 @@ impl Notifier {
                 .or_insert_with(|| Arc::new(User::new(number)));
             Connection::new(user)
         });
-        self.load(&connection.user)?;
+        self.load(&connection.user, epochs)?;
         Ok(connection)
     }
 
-    fn load(&self, user: &Arc<User>) -> storage::Result<()> {
+    fn load(&self, user: &Arc<User>, epochs: &Epochs) -> storage::Result<()> {
         let mut slot = user.known.lock();
         if slot.as_ref().is_some_and(|known| !known.stale) {
             return Ok(());
@@ -236,7 +267,8 @@ impl Notifier {
             }
         }
         // A change that was passed before the user stood in its room is published by now.
-        known.begin_at(self.store.read(|snapshot| snapshot.position()));
+        let position = self.store.read(|snapshot| snapshot.position());
+        known.begin_at(position, epochs.now());
         *slot = Some(known);
         Ok(())
     }
@@ -266,6 +298,12 @@ fn leave(user: &User, known: &Known) {
 /// A user who is syncing. While it lives, the user is kept in memory.
 pub(crate) struct Connection {
     user: Arc<User>,
+}
+
+impl Clone for Connection {
+    fn clone(&self) -> Self {
+        Self::new(&self.user)
+    }
 }
 
 impl Connection {

@@ -12,7 +12,8 @@ use storage::{
 };
 
 use crate::{
-    arrivals::Arrivals, filter::Filter, lazy::LazyMembers, rendered::Rendered, response::EventJson,
+    arrivals::Arrivals, epoch::Epoch, filter::Filter, lazy::LazyMembers, presence::Presence,
+    rendered::Rendered, response::EventJson, typing::Typing,
 };
 
 pub(crate) type Result<T> = storage::Result<T>;
@@ -25,10 +26,17 @@ pub(crate) struct Request<'a> {
     pub(crate) filter: &'a Filter,
     /// What the client has; nothing in an initial sync.
     pub(crate) since: Option<Position>,
+    /// What of typing and presence it has, if its token is of this process.
+    pub(crate) since_epoch: Option<Epoch>,
+    /// Up to where it has them then.
+    pub(crate) epoch: Epoch,
     pub(crate) full_state: bool,
     pub(crate) use_state_after: bool,
     pub(crate) lazy: &'a LazyMembers,
     pub(crate) rendered: &'a Rendered,
+    pub(crate) typing: &'a Typing,
+    /// None where presence is switched off.
+    pub(crate) presence: Option<&'a Presence>,
     pub(crate) arrivals: &'a Arrivals,
 }
 

@@ -9,7 +9,6 @@ use room::UnreadCount;
 use ruma_common::{OwnedEventId, OwnedRoomId, OwnedUserId};
 use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
-use storage::Position;
 
 use crate::SyncToken;
 
@@ -22,7 +21,7 @@ pub(crate) struct Answer {
     pub(crate) next_batch: String,
     pub(crate) rooms: Sections,
     pub(crate) account_data: Events,
-    presence: Events,
+    pub(crate) presence: Events,
     to_device: Events,
     device_lists: DeviceLists,
     /// "For each key algorithm, the number of unclaimed one-time keys currently held on the server for
@@ -36,13 +35,15 @@ pub(crate) struct Answer {
 impl Answer {
     /// Whether there is nothing that a long poll would have to tell.
     pub(crate) fn is_empty(&self) -> bool {
-        self.rooms.is_empty() && self.account_data.events.is_empty()
+        self.rooms.is_empty()
+            && self.account_data.events.is_empty()
+            && self.presence.events.is_empty()
     }
 
-    /// The answer of a poll whose time is over, up to `position`.
-    pub(crate) fn nothing(position: Position) -> Self {
+    /// The answer of a poll whose time is over, up to a place.
+    pub(crate) fn nothing(next_batch: SyncToken) -> Self {
         Self {
-            next_batch: SyncToken::at(position).to_string(),
+            next_batch: next_batch.to_string(),
             ..Self::default()
         }
     }

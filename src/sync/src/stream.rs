@@ -2,6 +2,8 @@
 
 pub(crate) mod account_data;
 pub(crate) mod membership;
+pub(crate) mod presence;
 pub(crate) mod receipt;
 pub(crate) mod state;
 pub(crate) mod timeline;
+pub(crate) mod typing;

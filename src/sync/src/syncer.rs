@@ -6,23 +6,29 @@ use bytes::Bytes;
 use room::{Actor, Rooms};
 use storage::{Position, Snapshot, Store, Tail, device};
 use tokio::{
-    sync::{Mutex, watch},
-    time::{Instant, timeout_at},
+    sync::{Mutex, Notify, watch},
+    time::{Instant, sleep_until, timeout_at},
 };
 
 use crate::{
-    Filter, SyncToken,
+    Filter, PresenceState, SyncToken,
     arrivals::Arrivals,
+    epoch::{Epoch, Epochs},
     lazy::LazyMembers,
-    notifier::{Changed, Connection, Notifier},
+    notifier::{Changed, Connection, Notifier, People},
+    presence::Presence,
     reader::Request,
     rendered::Rendered,
     response::Answer,
+    typing::Typing,
     v3::{self, Scope},
 };
 
 /// The longest a poll may wait, whatever the client asks for.
 const MAX_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+
+/// How long is waited when nothing ends.
+const LONG: Duration = Duration::from_secs(3600);
 
 /// More rooms than this are read on a thread that may block.
 const FEW_ROOMS: usize = 16;
@@ -40,8 +46,17 @@ pub struct SyncRequest {
     pub full_state: bool,
     /// Whether state is told as of the end of timelines.
     pub use_state_after: bool,
+    /// "Controls whether the client is automatically marked as online by polling this API."
+    pub set_presence: PresenceState,
     /// "The maximum time to wait before returning this request."
     pub timeout: Duration,
+}
+
+/// What is told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Whether users are told who is online.
+    pub presence: bool,
 }
 
 /// Why there is no answer.
@@ -65,13 +80,19 @@ pub enum SyncError {
 /// Answers `/sync`. Cheap to clone, one per process.
 #[derive(Clone)]
 pub struct Syncer {
-    inner: Arc<Inner>,
+    pub(crate) inner: Arc<Inner>,
 }
 
-struct Inner {
-    store: Store,
-    rooms: Rooms,
-    notifier: Notifier,
+pub(crate) struct Inner {
+    pub(crate) store: Store,
+    pub(crate) rooms: Rooms,
+    pub(crate) notifier: Notifier,
+    pub(crate) epochs: Epochs,
+    pub(crate) typing: Typing,
+    /// None where it is switched off.
+    pub(crate) presence: Option<Presence>,
+    /// Something ends earlier than what is waited for, or a bundle of presence is to be told.
+    pub(crate) hurry: Notify,
     lazy: LazyMembers,
     rendered: Rendered,
     arrivals: Arrivals,
@@ -82,11 +103,17 @@ struct Inner {
 
 impl Syncer {
     /// A syncer over a store. Nothing is answered until [`Syncer::follow`] runs.
-    pub fn new(store: &Store, rooms: &Rooms) -> Self {
+    pub fn new(store: &Store, rooms: &Rooms, options: &Options) -> Self {
         let tail = Tail::new(store);
         Self {
             inner: Arc::new(Inner {
                 notifier: Notifier::new(store, tail.position()),
+                epochs: Epochs::new(rooms.clock().now_ms()),
+                typing: Typing::default(),
+                presence: options
+                    .presence
+                    .then(|| Presence::new(store, rooms.clock())),
+                hurry: Notify::new(),
                 store: store.clone(),
                 rooms: rooms.clone(),
                 lazy: LazyMembers::default(),
@@ -98,12 +125,19 @@ impl Syncer {
         }
     }
 
-    /// Follows what is committed and wakes whom it concerns, until the store closes.
+    /// Follows what is committed and what ends with time, and wakes whom it concerns, until the store closes.
     pub async fn follow(self) {
+        tokio::join!(self.follow_log(), self.follow_time());
+    }
+
+    async fn follow_log(&self) {
         let mut tail = self.inner.tail.lock().await;
         loop {
             match tail.next().await {
-                Ok(page) => self.inner.notifier.pass(&page),
+                Ok(page) => {
+                    self.stop_typing(&page);
+                    self.inner.notifier.pass(&page, &self.inner.epochs);
+                }
                 Err(storage::Error::Closed) => break,
                 Err(error) => {
                     tracing::error!(%error, "the log cannot be followed; sync ends");
@@ -112,6 +146,47 @@ impl Syncer {
             }
         }
         self.close();
+    }
+
+    /// Notes what ends by the clock, and tells bundles of presence: one timer for all of it.
+    async fn follow_time(&self) {
+        let inner = &self.inner;
+        let mut closing = inner.closing.subscribe();
+        loop {
+            let presence = inner.presence.as_ref();
+            let now = inner.rooms.clock().now_ms();
+            let ends = [
+                inner.typing.next_end(),
+                presence.and_then(Presence::next_end),
+            ];
+            let end = ends.into_iter().flatten().min();
+            let wait = end.map_or(LONG, |end| Duration::from_millis(end.saturating_sub(now)));
+            let mut until = Instant::now() + wait.min(LONG);
+            let bundle = presence.and_then(Presence::next_bundle);
+            until = bundle.map_or(until, |bundle| until.min(bundle));
+            tokio::select! {
+                () = sleep_until(until) => {}
+                () = inner.hurry.notified() => {}
+                _ = closing.wait_for(|closing| *closing) => return,
+            }
+            self.expire();
+            let Some(presence) = presence else { continue };
+            if presence
+                .next_bundle()
+                .is_some_and(|due| due <= Instant::now())
+            {
+                presence.tell(&inner.notifier, &inner.epochs);
+            }
+        }
+    }
+
+    /// Notes whose typing or presence has ended by the clock. [`Self::follow`] does when the time comes.
+    pub fn expire(&self) {
+        self.expire_typing();
+        let presence = self.inner.presence.as_ref();
+        for user in presence.map(Presence::ended).unwrap_or_default() {
+            self.change_presence(user, |_, _| {});
+        }
     }
 
     /// Ends all long polls: each answers with what there is.
@@ -130,18 +205,21 @@ impl Syncer {
             return Err(SyncError::InvalidToken);
         }
         let request = Arc::new(request);
-        let connection = inner.notifier.connect(request.actor.user)?;
+        let connection = inner.notifier.connect(request.actor.user, &inner.epochs)?;
+        let _poll = self.begin_poll(&request.actor, request.set_presence, &connection)?;
         match since {
             Some(since) if !request.full_state => self.poll(request, &connection, since).await,
             _ => {
                 let Some(snapshot) = inner.caught_up().await else {
                     return Err(SyncError::Closing);
                 };
-                let changed = match since {
+                let epoch = inner.epochs.now();
+                let mut changed = match since {
                     Some(since) => connection.changed_after(since),
                     None => Changed::default(),
                 };
-                let answer = inner.compute(request, snapshot, Scope::All(changed));
+                inner.note_fleeting(&mut changed, &request, &connection);
+                let answer = inner.compute(request, (snapshot, epoch), Scope::All(changed));
                 Ok(answer.await?.to_bytes())
             }
         }
@@ -160,24 +238,29 @@ impl Syncer {
         let mut closing = inner.closing.subscribe();
         let mut sessions = connection.sessions_ended();
         let mut seen = since;
+        let mut seen_epoch = inner.known_epoch(&request).unwrap_or_default();
         loop {
             // Everything in this snapshot has been noted: what the client knows to be committed is not
             // missed, and nothing up to here concerns the user unless `latest` says so.
             let Some(snapshot) = inner.caught_up().await else {
-                return Ok(Answer::nothing(seen).to_bytes());
+                return Ok(Answer::nothing(SyncToken::at(seen, seen_epoch)).to_bytes());
             };
-            let position = snapshot.position();
-            if connection.latest() > seen {
-                let scope = Scope::Changed(connection.changed_after(since));
-                let answer = inner.compute(request.clone(), snapshot, scope).await?;
+            let (position, epoch) = (snapshot.position(), inner.epochs.now());
+            if connection.latest() > seen || connection.latest_epoch() > seen_epoch {
+                let mut changed = connection.changed_after(since);
+                inner.note_fleeting(&mut changed, &request, connection);
+                let scope = Scope::Changed(changed);
+                let place = (snapshot, epoch);
+                let answer = inner.compute(request.clone(), place, scope).await?;
                 if !answer.is_empty() {
                     return Ok(answer.to_bytes());
                 }
             }
             seen = seen.max(position);
+            seen_epoch = epoch;
             let closed = *closing.borrow_and_update();
             if closed || Instant::now() >= deadline {
-                return Ok(Answer::nothing(seen).to_bytes());
+                return Ok(Answer::nothing(SyncToken::at(seen, seen_epoch)).to_bytes());
             }
             inner.check_session(&request.actor)?;
             loop {
@@ -186,7 +269,8 @@ impl Syncer {
                     _ = closing.changed() => false,
                 };
                 let ended = connection.sessions_ended();
-                if !woken || connection.latest() > seen {
+                let is_news = connection.latest() > seen || connection.latest_epoch() > seen_epoch;
+                if !woken || is_news {
                     break;
                 }
                 if ended != sessions {
@@ -216,7 +300,7 @@ impl Inner {
     async fn compute(
         self: &Arc<Self>,
         request: Arc<SyncRequest>,
-        snapshot: Arc<Snapshot>,
+        (snapshot, epoch): (Arc<Snapshot>, Epoch),
         scope: Scope,
     ) -> Result<Answer, SyncError> {
         let few = match &scope {
@@ -224,17 +308,17 @@ impl Inner {
             Scope::Changed(changed) => changed.len() <= FEW_ROOMS,
         };
         if few {
-            return Ok(self.answer(&request, &snapshot, &scope)?);
+            return Ok(self.answer(&request, (&snapshot, epoch), &scope)?);
         }
         let inner = self.clone();
-        let read = move |_: &Snapshot| inner.answer(&request, &snapshot, &scope);
+        let read = move |_: &Snapshot| inner.answer(&request, (&snapshot, epoch), &scope);
         Ok(self.store.read_heavy(read).await?)
     }
 
     fn answer(
         &self,
         request: &SyncRequest,
-        snapshot: &Snapshot,
+        (snapshot, epoch): (&Snapshot, Epoch),
         scope: &Scope,
     ) -> storage::Result<Answer> {
         let request = Request {
@@ -247,9 +331,35 @@ impl Inner {
             use_state_after: request.use_state_after,
             lazy: &self.lazy,
             rendered: &self.rendered,
+            since_epoch: self.known_epoch(request),
+            epoch,
+            typing: &self.typing,
+            presence: self.presence.as_ref(),
             arrivals: &self.arrivals,
         };
         v3::answer(&request, scope)
+    }
+
+    /// What the client has of typing and presence, if its token is of this process.
+    fn known_epoch(&self, request: &SyncRequest) -> Option<Epoch> {
+        self.epochs.known(Epoch(request.since?.epoch))
+    }
+
+    /// Adds what may have changed of typing and presence.
+    fn note_fleeting(&self, changed: &mut Changed, request: &SyncRequest, connection: &Connection) {
+        let since = self.known_epoch(request);
+        let fleeting = since.and_then(|since| connection.fleeting_after(since));
+        if let Some((typing, people)) = fleeting {
+            changed.typing = typing;
+            changed.people = People::Changed(people);
+            return;
+        }
+        let rooms = self.typing.changed_after(since.unwrap_or_default());
+        changed.typing = connection.joined_of(&rooms);
+        changed.typing_is_stale = since.is_none();
+        if self.presence.is_some() {
+            changed.people = People::All(connection.neighbours());
+        }
     }
 
     /// Whether the device that asks still exists.

@@ -7,6 +7,8 @@ use std::{fmt, str::FromStr};
 
 use storage::Position;
 
+use crate::epoch::Epoch;
+
 /// A place in the logs. One log today; several processes will each have one, and their positions
 /// then stand beside each other here, joined by `~` in the text.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd)]
@@ -38,11 +40,12 @@ pub struct SyncToken {
 }
 
 impl SyncToken {
-    /// A token that has shown everything up to `position`, and nothing that is not in the log.
-    pub fn at(position: Position) -> Self {
+    /// A token that has shown everything up to `position`, and typing and presence up to `epoch`.
+    pub(crate) fn at(position: Position, epoch: Epoch) -> Self {
         Self {
             log: LogVector::new(position),
-            ..Self::default()
+            to_device: 0,
+            epoch: epoch.0,
         }
     }
 

@@ -13,6 +13,7 @@ use storage::{
 };
 
 use crate::{
+    SyncToken,
     filter::Members,
     lazy::Sent,
     notifier::Changed,
@@ -44,11 +45,12 @@ pub(crate) fn answer(request: &Request<'_>, scope: &Scope) -> Result<Answer> {
         }
         _ => Vec::new(),
     };
-    let mut answer = Answer::nothing(request.view.position());
+    let mut answer = Answer::nothing(SyncToken::at(request.view.position(), request.epoch));
     answer.account_data.events = match request.since {
         None => stream::account_data::global(request)?,
         Some(_) => stream::account_data::global_of(request, &account_data)?,
     };
+    answer.presence.events = stream::presence::events(request, &changed.people);
     let mut sent: Vec<Sent> = Vec::new();
     for number in rooms(request, scope, &account_data)? {
         let uncertain = changed.uncertain.contains(&number);
@@ -56,8 +58,10 @@ pub(crate) fn answer(request: &Request<'_>, scope: &Scope) -> Result<Answer> {
         let look = room::Look {
             account_data: &account_data,
             changed_for_user: changed.own.contains(&number),
-            events: all || uncertain || !only_receipts(changed, number),
+            events: all || uncertain || !only_ephemeral(changed, number),
             receipts: uncertain || changed.receipts.contains(&number),
+            typing: changed.typing.contains(&number),
+            typing_is_stale: changed.typing_is_stale,
         };
         let Some(shown) = room::show_or_skip(request, number, &look)? else {
             continue;
@@ -72,11 +76,10 @@ pub(crate) fn answer(request: &Request<'_>, scope: &Scope) -> Result<Answer> {
     Ok(answer)
 }
 
-/// Whether nothing in a room can be new but its receipts.
-fn only_receipts(changed: &Changed, room: RoomNumber) -> bool {
-    changed.receipts.contains(&room)
-        && !changed.rooms.contains(&room)
-        && !changed.own.contains(&room)
+/// Whether nothing in a room can be new but receipts and typing.
+fn only_ephemeral(changed: &Changed, room: RoomNumber) -> bool {
+    let ephemeral = changed.receipts.contains(&room) || changed.typing.contains(&room);
+    ephemeral && !changed.rooms.contains(&room) && !changed.own.contains(&room)
 }
 
 /// The rooms to look at, each once.
@@ -90,6 +93,7 @@ fn rooms(
             let mut rooms = changed.rooms.clone();
             rooms.extend(&changed.own);
             rooms.extend(&changed.receipts);
+            rooms.extend(&changed.typing);
             rooms.extend(&changed.uncertain);
             rooms
         }

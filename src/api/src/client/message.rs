@@ -28,10 +28,12 @@ pub(crate) async fn send(
         content: request.body.into_json(),
         txn_id: Some(request.txn_id),
     };
+    let actor = actor(args.requester);
     let event_id = services
         .rooms
-        .send(&actor(args.requester), &request.room_id, message)
+        .send(&actor, &request.room_id, message)
         .await?;
+    services.syncer.note_activity(&actor);
     Ok(send_message_event::v3::Response::new(event_id))
 }
 

@@ -29,5 +29,6 @@ pub(crate) async fn set(services: Arc<Services>, args: Args<Request>) -> Result<
         .rooms
         .mark_read(&actor, &request.room_id, markers)
         .await?;
+    services.syncer.note_activity(&actor);
     Ok(Response::new())
 }

@@ -53,6 +53,7 @@ pub(crate) async fn create(services: Arc<Services>, args: Args<Request>) -> Resu
         .rooms
         .mark_read(&actor, &request.room_id, markers)
         .await?;
+    services.syncer.note_activity(&actor);
     Ok(Response::new())
 }
 

@@ -6,11 +6,16 @@ use ::sync::{Filter, SyncRequest, SyncToken};
 use auth::Requester;
 use ruma_client_api::sync::sync_events::v3::{Filter as RequestedFilter, Request};
 
-use crate::{Args, Error, Result, Services, answer::Json, client::actor};
+use crate::{
+    Args, Error, Result, Services,
+    answer::Json,
+    client::{actor, presence::presence_state},
+};
 
 /// `GET /_matrix/client/v3/sync`
 pub(crate) async fn sync(services: Arc<Services>, args: Args<Request>) -> Result<Json> {
     let request = args.request;
+    let set_presence = presence_state(&request.set_presence)?;
     let filter = filter(&services, &args.requester, request.filter)?;
     let body = services
         .syncer
@@ -20,6 +25,7 @@ pub(crate) async fn sync(services: Arc<Services>, args: Args<Request>) -> Result
             filter: Arc::new(filter),
             full_state: request.full_state,
             use_state_after: request.use_state_after,
+            set_presence,
             timeout: request.timeout.unwrap_or_default(),
         })
         .await?;

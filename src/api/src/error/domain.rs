@@ -11,7 +11,7 @@ use limit::TooSoon;
 use media::{DownloadError, ThumbnailError, UploadError};
 use room::{ActError, AliasError, CreateError, ReadError};
 use ruma_common::api::error::{ErrorKind, ResourceLimitExceededErrorData, UnknownTokenErrorData};
-use sync::SyncError;
+use sync::{PresenceError, SyncError, TypingError};
 use user::{AccountDataError, FilterError, ProfileError, TagError, push_rules::PushRuleError};
 
 use super::{Error, Inner};
@@ -310,6 +310,25 @@ impl From<ReadError> for Error {
             ReadError::NotFound => Self::not_found(message),
             ReadError::InvalidParam(_) => Self::invalid_param(message),
             ReadError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<TypingError> for Error {
+    fn from(error: TypingError) -> Self {
+        match error {
+            TypingError::NotJoined => Self::forbidden(error.to_string()),
+            TypingError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<PresenceError> for Error {
+    fn from(error: PresenceError) -> Self {
+        match error {
+            PresenceError::Forbidden => Self::forbidden(error.to_string()),
+            PresenceError::TooLarge => Self::too_large(error.to_string()),
+            PresenceError::Storage(error) => error.into(),
         }
     }
 }

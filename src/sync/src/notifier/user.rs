@@ -13,6 +13,10 @@ use storage::{Position, room::RoomNumber, user::UserNumber};
 use tokio::sync::watch;
 
 use super::room::Room;
+use crate::epoch::{Epoch, Epochs};
+
+/// How many people, and rooms where somebody types, are remembered one by one.
+const MAX_FLEETING: usize = 256;
 
 /// How many changes are remembered one by one; older ones only as "this room has changed".
 const MAX_RECENT: usize = 256;
@@ -57,6 +61,21 @@ impl User {
     }
 }
 
+/// Whose presence may have changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum People {
+    /// Theirs.
+    Changed(BTreeSet<UserNumber>),
+    /// Anybody's of these, who are all who share a room with the user.
+    All(BTreeSet<UserNumber>),
+}
+
+impl Default for People {
+    fn default() -> Self {
+        Self::Changed(BTreeSet::new())
+    }
+}
+
 /// Where something may have changed for a user.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Changed {
@@ -68,6 +87,12 @@ pub(crate) struct Changed {
     pub(crate) receipts: BTreeSet<RoomNumber>,
     /// Joined rooms of which memory does not know: the snapshot says whether there is something new.
     pub(crate) uncertain: BTreeSet<RoomNumber>,
+    /// Joined rooms where somebody has begun or stopped typing.
+    pub(crate) typing: BTreeSet<RoomNumber>,
+    /// The client's typing lists are of an earlier process: each is shown anew with its room.
+    pub(crate) typing_is_stale: bool,
+    /// Whose presence may have changed.
+    pub(crate) people: People,
     /// Whether account data changed.
     pub(crate) account_data: bool,
 }
@@ -75,7 +100,14 @@ pub(crate) struct Changed {
 impl Changed {
     /// How many rooms are to be looked at.
     pub(crate) fn len(&self) -> usize {
-        self.rooms.len() + self.own.len() + self.receipts.len() + self.uncertain.len()
+        let sets = [
+            &self.rooms,
+            &self.own,
+            &self.receipts,
+            &self.uncertain,
+            &self.typing,
+        ];
+        sets.map(BTreeSet::len).iter().sum()
     }
 }
 
@@ -98,6 +130,42 @@ struct Recent {
     what: What,
 }
 
+/// What of typing and presence changed lately.
+#[derive(Default)]
+struct Fleeting {
+    latest: Epoch,
+    /// Nothing is known of what came up to here.
+    complete_after: Epoch,
+    /// Oldest first.
+    typing: VecDeque<(Epoch, RoomNumber)>,
+    people: VecDeque<(Epoch, UserNumber)>,
+}
+
+impl Fleeting {
+    fn push<T: PartialEq>(
+        recent: &mut VecDeque<(Epoch, T)>,
+        complete_after: &mut Epoch,
+        (epoch, what): (Epoch, T),
+    ) {
+        if let Some(last) = recent.back_mut().filter(|(_, last)| *last == what) {
+            last.0 = epoch;
+            return;
+        }
+        recent.push_back((epoch, what));
+        if recent.len() > MAX_FLEETING
+            && let Some((oldest, _)) = recent.pop_front()
+        {
+            *complete_after = (*complete_after).max(oldest);
+        }
+    }
+
+    /// What changed after an epoch.
+    fn after<T: Copy + Ord>(recent: &VecDeque<(Epoch, T)>, epoch: Epoch) -> BTreeSet<T> {
+        let newer = recent.iter().rev().take_while(|(at, _)| *at > epoch);
+        newer.map(|(_, what)| *what).collect()
+    }
+}
+
 /// What is in memory of a user.
 #[derive(Default)]
 pub(super) struct Known {
@@ -112,14 +180,48 @@ pub(super) struct Known {
     /// What changed behind `complete_after`, oldest first.
     recent: VecDeque<Recent>,
     complete_after: Position,
+    fleeting: Fleeting,
 }
 
 impl Known {
-    /// Nothing is known of what came up to `position` but what is in `touched`.
-    pub(super) fn begin_at(&mut self, position: Position) {
+    /// Nothing is known of what came up to `position` but what is in `touched`, nor of typing and presence up to `epoch`.
+    pub(super) fn begin_at(&mut self, position: Position, epoch: Epoch) {
+        self.fleeting.latest = epoch;
+        self.fleeting.complete_after = epoch;
         self.account_data = position;
         self.latest = position;
         self.complete_after = position;
+    }
+
+    /// The last change of typing or presence.
+    pub(super) fn latest_epoch(&self) -> Epoch {
+        self.fleeting.latest
+    }
+
+    /// Somebody has begun or stopped typing in a room.
+    pub(super) fn touch_typing(&mut self, room: RoomNumber, epochs: &Epochs) {
+        let (epoch, known) = (epochs.next(), &mut self.fleeting);
+        known.latest = epoch;
+        Fleeting::push(&mut known.typing, &mut known.complete_after, (epoch, room));
+    }
+
+    /// Somebody's presence changed.
+    pub(super) fn touch_person(&mut self, user: UserNumber, epochs: &Epochs) {
+        let (epoch, known) = (epochs.next(), &mut self.fleeting);
+        known.latest = epoch;
+        Fleeting::push(&mut known.people, &mut known.complete_after, (epoch, user));
+    }
+
+    /// The rooms where typing changed and whose presence did; `None` if memory does not go back to that epoch.
+    pub(super) fn fleeting_after(
+        &self,
+        epoch: Epoch,
+    ) -> Option<(BTreeSet<RoomNumber>, BTreeSet<UserNumber>)> {
+        let known = &self.fleeting;
+        (epoch >= known.complete_after).then(|| {
+            let typing = Fleeting::after(&known.typing, epoch);
+            (typing, Fleeting::after(&known.people, epoch))
+        })
     }
 
     pub(super) fn latest(&self) -> Position {

@@ -26,6 +26,7 @@ use crate::{
         receipt,
         state::{self, Delta, Section},
         timeline::{self as timeline_stream, Shown, Window},
+        typing,
     },
 };
 
@@ -40,6 +41,10 @@ pub(super) struct Look<'a> {
     pub(super) events: bool,
     /// There may be new receipts.
     pub(super) receipts: bool,
+    /// Somebody has begun or stopped typing.
+    pub(super) typing: bool,
+    /// The client's list of who is typing may be wrong.
+    pub(super) typing_is_stale: bool,
 }
 
 /// A room that belongs into the answer.
@@ -134,7 +139,7 @@ fn show_joined(
         Some(_) => changed_account_data(room, look),
     };
     let timeline = write_timeline(room, timeline)?;
-    let ephemeral = ephemeral(room, known.is_some(), look)?;
+    let mut ephemeral = ephemeral(room, known.is_some(), look)?;
     let nothing_new = timeline.events.is_empty()
         && !timeline.limited
         && state.is_empty()
@@ -143,6 +148,9 @@ fn show_joined(
     let told_anyway = known.is_none() || request.full_state || look.changed_for_user;
     if nothing_new && !told_anyway {
         return Ok(None);
+    }
+    if look.typing_is_stale && !look.typing && known.is_some() && shows_ephemeral(room) {
+        ephemeral.extend(typing::of_room(room, true)?);
     }
     let (unread_notifications, unread_thread_notifications) = unread(room)?;
     Ok(Some(Room::Joined(Box::new(JoinedRoom {
@@ -160,8 +168,7 @@ fn show_joined(
 
 /// What of a room is no part of its history.
 fn ephemeral(room: &RoomReader<'_>, known: bool, look: &Look<'_>) -> Result<Vec<EventJson>> {
-    let filter = &room.request.filter.ephemeral;
-    if !filter.allows_room(&room.head().room_id) {
+    if !shows_ephemeral(room) {
         return Ok(Vec::new());
     }
     let mut events = Vec::new();
@@ -170,7 +177,15 @@ fn ephemeral(room: &RoomReader<'_>, known: bool, look: &Look<'_>) -> Result<Vec<
     } else if look.receipts || look.changed_for_user {
         events.extend(receipt::of_room(room, room.request.since)?);
     }
+    if look.typing || !known {
+        events.extend(typing::of_room(room, known)?);
+    }
     Ok(events)
+}
+
+fn shows_ephemeral(room: &RoomReader<'_>) -> bool {
+    let filter = &room.request.filter.ephemeral;
+    filter.allows_room(&room.head().room_id)
 }
 
 fn timeline_of(room: &mut RoomReader<'_>, window: Window) -> Result<timeline_stream::Timeline> {

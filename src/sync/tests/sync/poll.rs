@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use hearth_sync::{SyncError, SyncToken};
+use hearth_sync::{LogVector, SyncError, SyncToken};
 use serde_json::json;
 use tokio::time::{Instant, timeout};
 
@@ -141,7 +141,10 @@ async fn a_token_from_the_future_is_refused() {
     let server = Server::new();
     let alice = server.user("alice").await;
     let mut client = server.client(&alice);
-    client.since = Some(SyncToken::at(storage::Position(1 << 40)));
+    client.since = Some(SyncToken {
+        log: LogVector::new(storage::Position(1 << 40)),
+        ..SyncToken::default()
+    });
     let answer = client.ask(client.request()).await;
     assert!(matches!(answer, Err(SyncError::InvalidToken)));
 }
@@ -155,7 +158,8 @@ async fn old_tokens_go_on_after_the_memory_is_gone() {
     let mut client = server.client(&alice);
     client.sync().await;
     server.say(&alice, &room, "missed").await;
-    server.syncer = hearth_sync::Syncer::new(server.store(), &server.rooms);
+    server.syncer =
+        hearth_sync::Syncer::new(server.store(), &server.rooms, &crate::server::OPTIONS);
     tokio::spawn(server.syncer.clone().follow());
     client.syncer = server.syncer.clone();
     let answer = client.sync().await;

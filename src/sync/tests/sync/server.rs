@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use event::signature::SigningKey;
-use hearth_sync::{Filter, SyncError, SyncRequest, SyncToken, Syncer};
+use hearth_sync::{Filter, Options, PresenceState, SyncError, SyncRequest, SyncToken, Syncer};
 use room::{Actor, CreateRoom, Preset, Rooms, SendMessage, SendState};
 use ruma_common::{
     OwnedDeviceId, OwnedEventId, OwnedRoomId, RoomId, RoomVersionId, UserId, server_name,
@@ -13,6 +13,7 @@ use storage::{Clock, Store, device};
 
 pub struct Server {
     _dir: tempfile::TempDir,
+    pub clock: Clock,
     pub rooms: Rooms,
     pub syncer: Syncer,
 }
@@ -20,6 +21,8 @@ pub struct Server {
 pub fn raw(value: &Value) -> Box<RawValue> {
     serde_json::value::to_raw_value(value).unwrap()
 }
+
+pub const OPTIONS: Options = Options { presence: true };
 
 pub fn key() -> SigningKey {
     SigningKey::from_seed([1; 32], "1").unwrap()
@@ -38,12 +41,14 @@ impl Server {
             cache_bytes: 8 << 20,
             limits: limit::Limits::none(),
         };
-        let rooms = Rooms::new(store.clone(), Clock::manual(1_700_000_000_000), options);
-        let syncer = Syncer::new(&store, &rooms);
+        let clock = Clock::manual(1_700_000_000_000);
+        let rooms = Rooms::new(store.clone(), clock.clone(), options);
+        let syncer = Syncer::new(&store, &rooms, &OPTIONS);
         tokio::spawn(syncer.clone().follow());
         Self {
             rooms,
             syncer,
+            clock,
             _dir: dir,
         }
     }
@@ -78,6 +83,7 @@ impl Server {
             since: None,
             filter: Arc::default(),
             use_state_after: false,
+            set_presence: PresenceState::Offline,
         }
     }
 
@@ -153,6 +159,7 @@ pub struct Client {
     pub since: Option<SyncToken>,
     pub filter: Arc<Filter>,
     pub use_state_after: bool,
+    pub set_presence: PresenceState,
 }
 
 impl Client {
@@ -168,6 +175,7 @@ impl Client {
             filter: self.filter.clone(),
             full_state: false,
             use_state_after: self.use_state_after,
+            set_presence: self.set_presence,
             timeout: Duration::ZERO,
         }
     }
