@@ -1,6 +1,9 @@
 //! The limits with a clock that tests move.
 
-use std::{net::IpAddr, time::Duration};
+use std::{
+    net::IpAddr,
+    time::{Duration, Instant},
+};
 
 use config::{Rate, RateLimits};
 use ruma_common::{UserId, user_id};
@@ -282,4 +285,32 @@ fn c8_threads_that_pay_at_once_are_counted_exactly() {
             .sum()
     });
     assert_eq!(paid, 10);
+}
+
+/// On the path of every message, so it must be next to nothing: 2 µs would be too much.
+#[test]
+fn a_toll_costs_little() {
+    let often = Rate {
+        per_second: 1e6,
+        burst_count: 1_000_000,
+    };
+    let config = RateLimits {
+        message: often,
+        ..RateLimits::default()
+    };
+    let limits = Limits::new(&config, Clock::system());
+    let users: Vec<_> = (0..1000)
+        .map(|n| UserId::parse(format!("@user{n}:example.org")).unwrap())
+        .collect();
+    // The quickest round counts: the machine may be busy.
+    let quickest = (0..50).map(|_| {
+        let began = Instant::now();
+        for user_id in &users {
+            limits.user(user_id).own(Limit::Message).pay().unwrap();
+        }
+        began.elapsed() / 1000
+    });
+    let quickest = quickest.min().unwrap();
+    assert!(quickest < Duration::from_micros(2), "{quickest:?}");
+    println!("{quickest:?}");
 }

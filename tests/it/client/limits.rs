@@ -132,6 +132,15 @@ async fn e4_every_door_of_a_user_has_its_limit() {
             Answer::of(request(&paths[0])).await.ok();
         }
     }
+    // A changed name is told to every room.
+    let path = format!("/_matrix/client/v3/profile/{}/displayname", host.user_id);
+    let rename = || {
+        host.request(Method::PUT, &path)
+            .json(&json!({ "displayname": "x" }))
+    };
+    Answer::of(rename()).await.ok();
+    Answer::of(rename()).await.ok();
+    retry_after("displayname", rename().send().await.unwrap()).await;
     host.get("/_matrix/client/v3/sync").await.ok();
 }
 
