@@ -125,7 +125,8 @@ impl RoomTxn<'_, '_> {
         })
     }
 
-    /// As [`Self::store_own`], for an event that its sender did not send by themselves: nothing is read by it.
+    /// As [`Self::store_own`], for an event that its sender did not send by themselves: nothing is read by it, and
+    /// it costs nothing.
     pub(crate) fn store_unread(
         &mut self,
         authorized: AuthorizedPdu,

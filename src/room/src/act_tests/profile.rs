@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use config::{Rate, RateLimits};
 use ruma_common::{OwnedRoomId, RoomId};
 use serde_json::json;
 use storage::profile;
@@ -113,5 +114,31 @@ async fn what_a_room_keeps_when_a_name_changes() {
     // Who has left a room says nothing there.
     let member = server.member(&bob, &left, &alice.user_id);
     assert_eq!(member["membership"], "leave");
+    carrier.abort();
+}
+
+#[tokio::test]
+async fn a_carried_name_is_not_limited() {
+    let config = RateLimits {
+        message: Rate {
+            per_second: 0.001,
+            burst_count: 1,
+        },
+        ..RateLimits::default()
+    };
+    let server = Server::with_limits(Some(&config));
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let mut rooms = Vec::new();
+    for _ in 0..5 {
+        let room = server.public_room(&bob).await;
+        server.join(&alice, &room).await;
+        rooms.push(room);
+    }
+    let carrier = tokio::spawn(server.rooms.clone().carry_profiles());
+    while server.store().read(|view| view_has_cursor(view)).is_none() {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    rename(&server, &alice, "Alice").await;
+    wait(&server, &alice, &rooms, ("Alice", 5)).await;
     carrier.abort();
 }
