@@ -136,7 +136,7 @@ fn rooms() -> Vec<Endpoint> {
         endpoint(read_marker::set),
         endpoint(typing::set),
         endpoint(presence::get),
-        endpoint(presence::set),
+        endpoint(presence::set).limited(Limit::PresencePerUser),
         // state
         endpoint(state::all),
         endpoint(state::get).also(&STATE_WITHOUT_KEY),

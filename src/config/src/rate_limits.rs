@@ -88,6 +88,8 @@ pub struct RateLimits {
     pub room_creation: Rate,
     /// Uploads by one user.
     pub media_create: Rate,
+    /// Presence that one user sets, apart from what comes with `/sync`.
+    pub presence_per_user: Rate,
 }
 
 impl Default for RateLimits {
@@ -111,6 +113,7 @@ impl Default for RateLimits {
             invites_per_issuer: Rate::new(0.3, 10),
             room_creation: Rate::new(0.016, 10),
             media_create: Rate::new(10.0, 50),
+            presence_per_user: Rate::new(0.1, 1),
         }
     }
 }

@@ -51,6 +51,7 @@ pub enum Limit {
     InvitesPerIssuer,
     RoomCreation,
     MediaCreate,
+    PresencePerUser,
 }
 
 /// How often what may be done. Cheap to clone; clones count together.
@@ -138,7 +139,7 @@ impl Inner {
 
 impl Limit {
     /// In the order of the declaration.
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::Message,
         Self::AdminRedaction,
         Self::Registration,
@@ -154,6 +155,7 @@ impl Limit {
         Self::InvitesPerIssuer,
         Self::RoomCreation,
         Self::MediaCreate,
+        Self::PresencePerUser,
     ];
 
     fn rate(self, config: &RateLimits) -> Option<Rate> {
@@ -173,6 +175,7 @@ impl Limit {
             Self::InvitesPerIssuer => config.invites_per_issuer,
             Self::RoomCreation => config.room_creation,
             Self::MediaCreate => config.media_create,
+            Self::PresencePerUser => config.presence_per_user,
         })
     }
 

@@ -48,6 +48,7 @@ fn e4_every_limit_has_its_default() {
         (Limit::InvitesPerIssuer, 10, 4),
         (Limit::RoomCreation, 10, 63),
         (Limit::MediaCreate, 50, 1),
+        (Limit::PresencePerUser, 1, 10),
     ];
     assert_eq!(table.map(|(limit, ..)| limit), Limit::ALL);
     for (limit, burst, retry_after) in table {
