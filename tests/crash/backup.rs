@@ -6,7 +6,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{media::Uploader, server::Server, witness::Witness};
+use hearth_tests::server::Server;
+
+use crate::{media::Uploader, witness::Witness};
 
 const SENDERS: usize = 8;
 const UPLOADERS: u64 = 2;

@@ -12,13 +12,11 @@
 
 mod backup;
 mod media;
-mod server;
 mod witness;
 
 use std::{io::Result, time::Duration};
 
-use hearth_tests::power_cut_fs::PowerCutFs;
-use server::Server;
+use hearth_tests::{power_cut_fs::PowerCutFs, server::Server};
 use witness::Witness;
 
 const SENDERS: usize = 16;

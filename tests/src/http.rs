@@ -45,6 +45,11 @@ impl Client {
         })
     }
 
+    /// Whose requests the next ones are.
+    pub fn set_token(&mut self, token: Option<String>) {
+        self.token = token;
+    }
+
     /// Sends a request and reads its answer.
     pub async fn call(&mut self, method: &str, path: &str, body: Option<&str>) -> Result<Answer> {
         let body = body.unwrap_or_default().as_bytes();

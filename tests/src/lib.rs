@@ -2,3 +2,4 @@
 
 pub mod http;
 pub mod power_cut_fs;
+pub mod server;

@@ -7,7 +7,7 @@
 //! `next_batch` lies behind the `since` of the next request may never have arrived. So the same
 //! `since` gives the same members, and after a restart some are sent once more.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use parking_lot::Mutex;
 use ruma_common::{DeviceId, OwnedDeviceId};
@@ -37,8 +37,14 @@ struct Devices {
     now: u64,
 }
 
-/// A membership event that was sent: the member and the event.
-pub(crate) type Sent = (MemberKey, EventNumber);
+/// What was sent of members.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Sent {
+    /// The room's whole state: nothing that was sent before counts any more.
+    Anew(RoomNumber),
+    /// The member and the event.
+    Member(MemberKey, EventNumber),
+}
 
 #[derive(Default)]
 struct Device {
@@ -57,6 +63,25 @@ impl Device {
         self.acknowledged.len() + waiting.sum::<usize>()
     }
 
+    fn learn(&mut self, sent: &[Sent]) {
+        if !self.acknowledged.is_empty() {
+            let anew = |sent: &Sent| match sent {
+                Sent::Anew(room) => Some(*room),
+                Sent::Member(..) => None,
+            };
+            let anew: HashSet<_> = sent.iter().filter_map(anew).collect();
+            if !anew.is_empty() {
+                self.acknowledged
+                    .retain(|(room, _), _| !anew.contains(room));
+            }
+        }
+        for sent in sent {
+            if let Sent::Member(member, event) = sent {
+                self.acknowledged.insert(*member, *event);
+            }
+        }
+    }
+
     fn acknowledge(&mut self, since: Option<Position>) {
         let Some(since) = since.filter(|since| *since >= self.acknowledged_to) else {
             // It begins anew, or goes on from an older place, and may have lost what came since.
@@ -65,7 +90,7 @@ impl Device {
         };
         for (next_batch, sent) in std::mem::take(&mut self.waiting) {
             if next_batch <= since {
-                self.acknowledged.extend(sent);
+                self.learn(&sent);
                 self.acknowledged_to = self.acknowledged_to.max(next_batch);
             }
         }
@@ -152,7 +177,7 @@ mod tests {
     const KEY: MemberKey = (RoomNumber(7), StateKeyNumber(3));
 
     fn send(lazy: &LazyMembers, device: &DeviceId, next_batch: u64, event: u32) {
-        let sent = vec![(KEY, EventNumber(event))];
+        let sent = vec![Sent::Member(KEY, EventNumber(event))];
         lazy.remember(USER, device, Position(next_batch), sent);
     }
 
@@ -175,6 +200,24 @@ mod tests {
         assert_eq!(known(&lazy, device, Some(13)), Some(1));
         // It goes on from an older place: what was acknowledged behind it may be lost.
         assert_eq!(known(&lazy, device, Some(9)), None);
+        assert_eq!(lazy.devices.lock().remembered, 0);
+    }
+
+    #[test]
+    fn the_whole_state_of_a_room_begins_anew() {
+        let lazy = LazyMembers::default();
+        let device = device_id!("A");
+        send(&lazy, device, 10, 1);
+        assert_eq!(known(&lazy, device, Some(10)), Some(1));
+        let anew = |room| lazy.remember(USER, device, Position(20), vec![Sent::Anew(room)]);
+        anew(RoomNumber(8));
+        assert_eq!(known(&lazy, device, Some(20)), Some(1));
+        anew(KEY.0);
+        assert_eq!(known(&lazy, device, Some(10)), None);
+        send(&lazy, device, 20, 1);
+        assert_eq!(known(&lazy, device, Some(20)), Some(1));
+        anew(KEY.0);
+        assert_eq!(known(&lazy, device, Some(20)), None);
         assert_eq!(lazy.devices.lock().remembered, 0);
     }
 

@@ -80,6 +80,19 @@ export class Person {
         );
     }
 
+    // A new room which the guests have been invited to and joined.
+    async roomWith(guests, options) {
+        const { room_id: roomId } = await this.client.createRoom({ preset: "private_chat", ...options });
+        for (const guest of guests) {
+            await this.client.invite(roomId, guest.id);
+            await guest.until("the invitation", () => guest.room(roomId));
+            await guest.client.joinRoom(roomId);
+            await guest.until("their own join", () => guest.room(roomId).getMyMembership() === "join");
+        }
+        await this.until("everybody", () => this.room(roomId)?.getJoinedMemberCount() === guests.length + 1);
+        return roomId;
+    }
+
     async say(roomId, body) {
         const { event_id: eventId } = await this.client.sendTextMessage(roomId, body);
         await this.sees(roomId, body);

@@ -48,28 +48,20 @@ pub(crate) fn section(room: &RoomReader<'_>, delta: Delta<'_>) -> Result<Section
         None => whole(room, delta.end)?,
     };
     let shown = shown_by_key(delta.timeline);
-    let at_start = delta
-        .timeline
-        .first()
-        .and_then(|first| first.meta.state_before);
     let lazy = room.request.filter.members != Members::All;
     let needed = if lazy {
         needed_members(room, &delta)?
     } else {
         Vec::new()
     };
-    let members_at = match (room.request.use_state_after, at_start) {
-        (false, Some(at_start)) => at_start,
-        _ => delta.end,
-    };
-    for (key, event) in absent_members(room, members_at, &needed, &entries)? {
+    for (key, event) in absent_members(room, &delta, &needed, &entries)? {
         entries.insert(key, event);
     }
     if !room.request.use_state_after {
-        rewind(room, &mut entries, &delta, &shown)?;
+        rewind(room, &mut entries, &delta, (&shown, &needed))?;
     }
     let members = if lazy {
-        sent_members(room, &entries, &shown, &needed)?
+        sent_members(room, &delta, &entries, (&shown, &needed))?
     } else {
         Vec::new()
     };
@@ -120,7 +112,10 @@ fn rewind(
     room: &RoomReader<'_>,
     entries: &mut Entries,
     delta: &Delta<'_>,
-    shown: &HashMap<StateKeyNumber, Vec<EventNumber>>,
+    (shown, needed): (
+        &HashMap<StateKeyNumber, Vec<EventNumber>>,
+        &[StateKeyNumber],
+    ),
 ) -> Result<()> {
     let Some(at_start) = delta
         .timeline
@@ -139,6 +134,10 @@ fn rewind(
             continue;
         }
         let known = match delta.known {
+            // A member that was not told before is not known, although it has not changed.
+            _ if needed.binary_search(key).is_ok() => {
+                known_members(room, delta, &[*key]).pop().flatten()
+            }
             Some(known) => value(known, *key)?,
             None => None,
         };
@@ -177,7 +176,7 @@ fn needed_members(room: &RoomReader<'_>, delta: &Delta<'_>) -> Result<Vec<StateK
 /// The needed members that are not in the section yet and that the client does not have.
 fn absent_members(
     room: &RoomReader<'_>,
-    at: StateRef,
+    delta: &Delta<'_>,
     needed: &[StateKeyNumber],
     entries: &Entries,
 ) -> Result<Vec<(StateKeyNumber, EventNumber)>> {
@@ -186,8 +185,8 @@ fn absent_members(
         .copied()
         .filter(|key| !entries.contains_key(key))
         .collect();
-    let events = state::values(room.request.view, room.number, at, &absent)?;
-    let known = room.known_members(&absent);
+    let events = state::values(room.request.view, room.number, delta.end, &absent)?;
+    let known = known_members(room, delta, &absent);
     Ok(absent
         .into_iter()
         .zip(events)
@@ -196,18 +195,37 @@ fn absent_members(
         .collect())
 }
 
+/// The membership events that a client with lazy-loaded members has.
+fn known_members(
+    room: &RoomReader<'_>,
+    delta: &Delta<'_>,
+    keys: &[StateKeyNumber],
+) -> Vec<Option<EventNumber>> {
+    match delta.known {
+        Some(_) => room.known_members(keys),
+        // Who comes back to a room, or asks for all of its state, may have dropped what they had.
+        None => vec![None; keys.len()],
+    }
+}
+
 /// The memberships that this answer tells.
 fn sent_members(
     room: &RoomReader<'_>,
+    delta: &Delta<'_>,
     entries: &Entries,
-    shown: &HashMap<StateKeyNumber, Vec<EventNumber>>,
-    needed: &[StateKeyNumber],
+    (shown, needed): (
+        &HashMap<StateKeyNumber, Vec<EventNumber>>,
+        &[StateKeyNumber],
+    ),
 ) -> Result<Vec<Sent>> {
     let mut members = Vec::new();
+    if delta.known.is_none() {
+        members.push(Sent::Anew(room.number));
+    }
     for key in needed {
         let last = shown.get(key).and_then(|events| events.last());
         if let Some(event) = last.or_else(|| entries.get(key)) {
-            members.push(((room.number, *key), *event));
+            members.push(Sent::Member((room.number, *key), *event));
         }
     }
     Ok(members)

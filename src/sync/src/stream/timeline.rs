@@ -74,8 +74,13 @@ pub(crate) fn read(room: &mut RoomReader<'_>, window: Window, limit: usize) -> R
     let mut end = End::OfWindow;
     'pages: while let Some(page) = rows.next_page(room, limit)? {
         for shown in &page.rows {
-            if !wanted(room, shown)? {
-                continue;
+            match look(room, shown)? {
+                Look::Shown => {}
+                Look::Hidden if !events.is_empty() => {
+                    end = End::Hole;
+                    break 'pages;
+                }
+                Look::Hidden | Look::Unwanted => continue,
             }
             if events.len() == limit {
                 end = End::Limit;
@@ -107,12 +112,32 @@ pub(crate) fn read(room: &mut RoomReader<'_>, window: Window, limit: usize) -> R
 enum End {
     OfWindow,
     Limit,
+    /// A state event that the reader may not see: shown together, what is before it and what is behind it would tell
+    /// another state than the room's.
+    Hole,
     Budget,
 }
 
-fn wanted(room: &mut RoomReader<'_>, shown: &Shown) -> Result<bool> {
+/// What an event is to the reader.
+enum Look {
+    Shown,
+    /// They may not see it, and it changed the state.
+    Hidden,
+    Unwanted,
+}
+
+fn look(room: &mut RoomReader<'_>, shown: &Shown) -> Result<Look> {
     let filter = &room.request.filter.timeline;
-    Ok(room.passes(filter, shown.event, &shown.meta)? && room.may_see(shown.event, &shown.meta)?)
+    if !room.passes(filter, shown.event, &shown.meta)? {
+        return Ok(Look::Unwanted);
+    }
+    Ok(if room.may_see(shown.event, &shown.meta)? {
+        Look::Shown
+    } else if shown.meta.state_key.is_some() && shown.meta.is_visible() {
+        Look::Hidden
+    } else {
+        Look::Unwanted
+    })
 }
 
 /// Whether a row is newer than what the client has. Backfilled ones stand below 1 and are history.

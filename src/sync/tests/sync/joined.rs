@@ -1,6 +1,6 @@
 //! Rooms that the user is in, and is invited to.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::server::{Server, state, timeline};
 
@@ -282,4 +282,28 @@ async fn account_data_of_rooms_and_of_none() {
     let initial = server.client(&alice).sync().await;
     let joined = &initial["rooms"]["join"][room.as_str()];
     assert_eq!(joined["account_data"]["events"], json!([event]));
+}
+
+/// What a client builds from the state and the timeline is the room's state, also where it may not see what changed it.
+#[tokio::test]
+async fn a_timeline_does_not_span_a_change_that_is_hidden() {
+    let server = Server::new();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = server.room_with_history(&bob, "world_readable").await;
+    for visibility in ["joined", "invited"] {
+        let content = json!({ "history_visibility": visibility });
+        server
+            .set(&bob, &room, "m.room.history_visibility", "", &content)
+            .await;
+    }
+    server.join(&alice, &room).await;
+    server.say(&bob, &room, "hello").await;
+    let answer = server.client(&alice).sync().await;
+    let joined = &answer["rooms"]["join"][room.as_str()];
+    assert_eq!(timeline(joined), ["join @alice", "hello"]);
+    assert_eq!(joined["timeline"]["limited"], true);
+    let state = joined["state"]["events"].as_array().unwrap();
+    let visibility = |event: &&Value| event["type"] == "m.room.history_visibility";
+    let visibility = state.iter().find(visibility).unwrap();
+    assert_eq!(visibility["content"]["history_visibility"], "invited");
 }

@@ -58,6 +58,72 @@ async fn only_senders_and_only_once() {
     assert_eq!(members(joined), Vec::<String>::new());
 }
 
+/// A client may have dropped a room that it left: nothing of it counts as known.
+#[tokio::test]
+async fn who_comes_back_is_told_the_members_again() {
+    let server = Server::new();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = server.public_room(&bob).await;
+    server.join(&alice, &room).await;
+    let mut client = server.client(&alice).with_filter(lazy(false, 2));
+    let carol = server.user("carol").await;
+    server.join(&carol, &room).await;
+    server.say(&carol, &room, "before").await;
+    client.sync().await;
+    server.leave(&alice, &room).await;
+    client.sync().await;
+    server.join(&alice, &room).await;
+    let answer = client.sync().await;
+    let joined = &answer["rooms"]["join"][room.as_str()];
+    assert_eq!(timeline(joined), ["leave @alice", "join @alice"]);
+    assert_eq!(members(joined), ["join @alice", "join @bob", "join @carol"]);
+}
+
+/// Events that the reader may not see stand between those that they see.
+#[tokio::test]
+async fn who_came_unseen_is_told_when_they_speak() {
+    let server = Server::new();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = server.room_with_history(&bob, "joined").await;
+    let mut client = server.client(&alice).with_filter(lazy(false, 3));
+    let carol = server.user("carol").await;
+    server.join(&carol, &room).await;
+    server.join(&alice, &room).await;
+    server.say(&carol, &room, "hello").await;
+    let answer = client.sync().await;
+    let joined = &answer["rooms"]["join"][room.as_str()];
+    assert_eq!(timeline(joined), ["join @alice", "hello"]);
+    assert!(members(joined).contains(&"join @carol".to_owned()));
+}
+
+/// The sender of the first event is known from its beginning.
+#[tokio::test]
+async fn who_speaks_and_is_renamed_is_told_with_the_first_name() {
+    let server = Server::new();
+    let alice = server.user("alice").await;
+    let room = server.public_room(&alice).await;
+    let mut client = server.client(&alice).with_filter(lazy(false, 1));
+    // The first of them are the heroes of the room, who are told anyway.
+    for name in ["carol", "dave", "erin", "frank", "grace", "heidi"] {
+        server.join(&server.user(name).await, &room).await;
+    }
+    let zoe = server.user("zoe").await;
+    server.join(&zoe, &room).await;
+    server.say(&alice, &room, "before").await;
+    client.sync().await;
+    client = client.with_filter(lazy(false, 10));
+    server.say(&zoe, &room, "hello").await;
+    let renamed = json!({ "membership": "join", "displayname": "Zoe" });
+    let own = zoe.user_id.as_str();
+    server
+        .set(&zoe, &room, "m.room.member", own, &renamed)
+        .await;
+    let answer = client.sync().await;
+    let joined = &answer["rooms"]["join"][room.as_str()];
+    assert_eq!(timeline(joined), ["hello", "join @zoe"]);
+    assert_eq!(members(joined), ["join @zoe"]);
+}
+
 #[tokio::test]
 async fn members_who_changed_in_a_gap_are_told() {
     let server = Server::new();

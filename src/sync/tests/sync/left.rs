@@ -135,11 +135,9 @@ async fn leave_and_come_back_between_two_syncs() {
     let answer = client.sync().await;
     assert_eq!(answer["rooms"]["leave"], json!({}));
     let joined = &answer["rooms"]["join"][room.as_str()];
-    let shown = timeline(joined);
-    assert_eq!(
-        shown[shown.len() - 3..],
-        ["leave @bob", "join @bob", "back"]
-    );
+    // Bob may not see the topic change, so the timeline begins behind it.
+    assert_eq!(timeline(joined), ["join @bob", "back"]);
     assert_eq!(joined["timeline"]["limited"], true);
-    assert!(state(joined).iter().all(|event| event != "m.room.create") || shown.len() == 10);
+    let state = state(joined);
+    assert!(state.contains(&"in between".to_owned()) && state.contains(&"leave @bob".to_owned()));
 }

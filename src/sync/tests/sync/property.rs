@@ -129,10 +129,17 @@ impl Rememberer {
     fn leave(&mut self, room_id: &RoomId, room: &Value) {
         let events = room["timeline"]["events"].as_array().unwrap();
         let own = self.client.actor.user_id.as_str();
-        let departure = events.iter().position(|event| {
+        let became = |event: &Value, memberships: &[&str]| {
             let membership = event["content"]["membership"].as_str();
-            event["state_key"] == own && matches!(membership, Some("leave" | "ban"))
-        });
+            event["state_key"] == own && membership.is_some_and(|own| memberships.contains(&own))
+        };
+        // The timeline may reach back to an earlier time in the room.
+        let last_join = events.iter().rposition(|event| became(event, &["join"]));
+        let begin = last_join.unwrap_or_default();
+        let departure = events
+            .iter()
+            .enumerate()
+            .position(|(at, event)| at >= begin && became(event, &["leave", "ban"]));
         if let Some(departure) = departure {
             let behind = events.iter().skip(departure + 1);
             for event in behind {

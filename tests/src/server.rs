@@ -1,4 +1,4 @@
-//! The server that is killed, and its directory.
+//! A server in a process of its own that can be stopped, killed and started again, and its directory.
 
 use std::{
     io::{Error, Result},
@@ -8,7 +8,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use hearth_tests::{http::Client, power_cut_fs::PowerCutFs};
+use crate::{http::Client, power_cut_fs::PowerCutFs};
+
+/// A start or an end that takes longer has failed.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The database, below the directory.
+const DATA: &str = "data";
 
 /// A server process on a directory that outlives it.
 pub struct Server {
@@ -64,6 +70,29 @@ impl Server {
         Ok(())
     }
 
+    /// Asks the process to end and waits until it has.
+    pub async fn stop(&mut self) -> Result<()> {
+        Command::new("kill")
+            .arg(self.child.id().to_string())
+            .status()?;
+        let begin = Instant::now();
+        loop {
+            match self.child.try_wait()? {
+                Some(status) if status.success() => return Ok(()),
+                Some(status) => return Err(Error::other(format!("the server ended: {status}"))),
+                None if begin.elapsed() > PATIENCE => {
+                    return Err(Error::other("the server does not end"));
+                }
+                None => tokio::time::sleep(Duration::from_millis(5)).await,
+            }
+        }
+    }
+
+    /// The directory of the database.
+    pub fn data(&self) -> PathBuf {
+        self.directory.path().join(DATA)
+    }
+
     /// Starts it again on what is there.
     pub async fn begin(&mut self) -> Result<()> {
         self.child = hearth(&self.directory, &self.sockets, &self.host)?.spawn()?;
@@ -111,7 +140,7 @@ impl Server {
             {
                 return Ok(());
             }
-            if begin.elapsed() > Duration::from_secs(30) {
+            if begin.elapsed() > PATIENCE {
                 return Err(Error::other("the server does not start"));
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
@@ -153,7 +182,8 @@ fn hearth(
             "--set",
             "rate_limits.enabled=false",
         ])
-        .args(["--set", "storage.path=data", "--set", "log.level=warn"])
+        .args(["--set", &format!("storage.path={DATA}")])
+        .args(["--set", "log.level=warn"])
         .args([
             "--set",
             &format!("server.admin_socket={}", socket.display()),

@@ -1,0 +1,91 @@
+"""A person at a matrix-nio client: registers or logs in, runs its sync loop, waits for what it expects to see."""
+
+import asyncio
+import time
+
+import nio
+
+PATIENCE = 30
+
+
+def ok(response, kind):
+    """A response of the kind that says success."""
+    assert isinstance(response, kind), f"{response}"
+    return response
+
+
+class Person:
+    def __init__(self, server, name):
+        self.server, self.name = server, name
+        self.password = f"password of {name}"
+        # A request that the server does not answer in this time is given up and made again.
+        config = nio.AsyncClientConfig(request_timeout=PATIENCE, max_timeout_retry_wait_time=1)
+        self.client = nio.AsyncClient(server.url, f"@{name}:localhost", config=config)
+        self.seen = []
+        self.loop = None
+
+    @classmethod
+    async def register(cls, server, name):
+        person = cls(server, name)
+        ok(await person.client.register(name, person.password, "first device"), nio.RegisterResponse)
+        return person._begin()
+
+    @classmethod
+    async def login(cls, server, name):
+        person = cls(server, name)
+        ok(await person.client.login(person.password, "second device"), nio.LoginResponse)
+        return person._begin()
+
+    @classmethod
+    async def restore(cls, server, other):
+        """A session that was kept: nothing but the access token and its device."""
+        person = cls(server, other.name)
+        before = other.client
+        person.client.restore_login(before.user_id, before.device_id, before.access_token)
+        return person._begin()
+
+    def _begin(self):
+        self.client.add_event_callback(self._note, nio.RoomMessage)
+        self.loop = asyncio.create_task(self.client.sync_forever(timeout=10_000))
+        return self
+
+    async def _note(self, room, event):
+        self.seen.append((room.room_id, event))
+
+    @property
+    def id(self):
+        return self.client.user_id
+
+    def room(self, room_id):
+        return self.client.rooms.get(room_id)
+
+    async def until(self, what, look):
+        """What `look` finds, as soon as it finds something."""
+        end = time.monotonic() + PATIENCE
+        while not (found := look()):
+            if self.loop.done():
+                raise AssertionError(f"{self.id}: the sync loop has ended: {self.loop}")
+            assert time.monotonic() < end, f"{self.id} never saw {what}"
+            await asyncio.sleep(0.01)
+        return found
+
+    async def sees(self, room_id, body):
+        def find():
+            return next((event for room, event in self.seen if room == room_id and event.body == body), None)
+
+        return await self.until(f"{body!r}", find)
+
+    async def send(self, room_id, content):
+        sent = await self.client.room_send(room_id, "m.room.message", content)
+        return ok(sent, nio.RoomSendResponse).event_id
+
+    async def say(self, room_id, body):
+        event_id = await self.send(room_id, {"msgtype": "m.text", "body": body})
+        await self.sees(room_id, body)
+        return event_id
+
+    async def stop(self):
+        if self.loop:
+            self.loop.cancel()
+            await asyncio.gather(self.loop, return_exceptions=True)
+        await self.client.close()
