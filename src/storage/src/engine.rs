@@ -119,9 +119,10 @@ fn may_seek_by_prefix(range: &Range, order: Order) -> bool {
 }
 
 fn open_error(directory: &Path, error: &rocksdb::Error) -> Error {
-    // RocksDB has no kind of its own for it: "While lock file: …/LOCK: Resource temporarily unavailable".
-    let is_locked = error.kind() == ErrorKind::IOError && error.as_ref().contains("lock file");
-    if is_locked {
+    // RocksDB has no kind of its own for it: "While lock file: …/LOCK: Resource temporarily unavailable", or within one
+    // process "lock hold by current process, acquire time …".
+    let says_locked = |text: &str| text.contains("lock file") || text.contains("lock hold by");
+    if error.kind() == ErrorKind::IOError && says_locked(error.as_ref()) {
         return Error::InUse(directory.to_owned());
     }
     Error::Open(format!(
