@@ -238,7 +238,9 @@ impl Syncer {
         let mut closing = inner.closing.subscribe();
         let mut sessions = connection.sessions_ended();
         let mut seen = since;
-        let mut seen_epoch = inner.known_epoch(&request).unwrap_or_default();
+        let known_epoch = inner.known_epoch(&request);
+        let mut seen_epoch = known_epoch.unwrap_or_default();
+        let mut is_stale = known_epoch.is_none();
         loop {
             // Everything in this snapshot has been noted: what the client knows to be committed is not
             // missed, and nothing up to here concerns the user unless `latest` says so.
@@ -246,7 +248,8 @@ impl Syncer {
                 return Ok(Answer::nothing(SyncToken::at(seen, seen_epoch)).to_bytes());
             };
             let (position, epoch) = (snapshot.position(), inner.epochs.now());
-            if connection.latest() > seen || connection.latest_epoch() > seen_epoch {
+            let is_news = connection.latest() > seen || connection.latest_epoch() > seen_epoch;
+            if std::mem::take(&mut is_stale) || is_news {
                 let mut changed = connection.changed_after(since);
                 inner.note_fleeting(&mut changed, &request, connection);
                 let scope = Scope::Changed(changed);
@@ -354,9 +357,14 @@ impl Inner {
             changed.people = People::Changed(people);
             return;
         }
-        let rooms = self.typing.changed_after(since.unwrap_or_default());
-        changed.typing = connection.joined_of(&rooms);
-        changed.typing_is_stale = since.is_none();
+        changed.typing = match since {
+            // Whoever typed before this process began may have been shown, in any room.
+            None if request.since.is_some() => connection.joined(),
+            _ => {
+                let rooms = self.typing.changed_after(since.unwrap_or_default());
+                connection.joined_of(&rooms)
+            }
+        };
         if self.presence.is_some() {
             changed.people = People::All(connection.neighbours());
         }

@@ -61,7 +61,6 @@ pub(crate) fn answer(request: &Request<'_>, scope: &Scope) -> Result<Answer> {
             events: all || uncertain || !only_ephemeral(changed, number),
             receipts: uncertain || changed.receipts.contains(&number),
             typing: changed.typing.contains(&number),
-            typing_is_stale: changed.typing_is_stale,
         };
         let Some(shown) = room::show_or_skip(request, number, &look)? else {
             continue;

@@ -87,6 +87,14 @@ impl Connection {
         users.into_keys().chain([self.user.number]).collect()
     }
 
+    /// The rooms that the user is in.
+    pub(crate) fn joined(&self) -> BTreeSet<RoomNumber> {
+        let joined = self
+            .user
+            .read(|known| known.joined.keys().copied().collect());
+        joined.unwrap_or_default()
+    }
+
     /// The rooms that the user is in, of these.
     pub(crate) fn joined_of(&self, rooms: &[RoomNumber]) -> BTreeSet<RoomNumber> {
         let joined = self.user.read(|known| {

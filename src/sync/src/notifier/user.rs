@@ -89,8 +89,6 @@ pub(crate) struct Changed {
     pub(crate) uncertain: BTreeSet<RoomNumber>,
     /// Joined rooms where somebody has begun or stopped typing.
     pub(crate) typing: BTreeSet<RoomNumber>,
-    /// The client's typing lists are of an earlier process: each is shown anew with its room.
-    pub(crate) typing_is_stale: bool,
     /// Whose presence may have changed.
     pub(crate) people: People,
     /// Whether account data changed.

@@ -47,9 +47,12 @@ pub(crate) fn events(request: &Request<'_>, people: &People) -> Vec<EventJson> {
         People::Changed(users) => (users, false),
         People::All(users) => (users, true),
     };
+    // What a client was shown by an earlier process may not be so any more.
+    let is_stale = request.since.is_some() && request.since_epoch.is_none();
     let known = users.iter().filter_map(|user| presence.of(*user));
     let wanted = known.filter(|(user_id, status, changed)| {
         let is_news = !all
+            || is_stale
             || status.state != PresenceState::Offline
             || request.since_epoch.is_some_and(|since| *changed > since);
         is_news && filter.allows_sender(user_id)

@@ -43,8 +43,6 @@ pub(super) struct Look<'a> {
     pub(super) receipts: bool,
     /// Somebody has begun or stopped typing.
     pub(super) typing: bool,
-    /// The client's list of who is typing may be wrong.
-    pub(super) typing_is_stale: bool,
 }
 
 /// A room that belongs into the answer.
@@ -139,7 +137,7 @@ fn show_joined(
         Some(_) => changed_account_data(room, look),
     };
     let timeline = write_timeline(room, timeline)?;
-    let mut ephemeral = ephemeral(room, known.is_some(), look)?;
+    let ephemeral = ephemeral(room, known.is_some(), look)?;
     let nothing_new = timeline.events.is_empty()
         && !timeline.limited
         && state.is_empty()
@@ -148,9 +146,6 @@ fn show_joined(
     let told_anyway = known.is_none() || request.full_state || look.changed_for_user;
     if nothing_new && !told_anyway {
         return Ok(None);
-    }
-    if look.typing_is_stale && !look.typing && known.is_some() && shows_ephemeral(room) {
-        ephemeral.extend(typing::of_room(room, true)?);
     }
     let (unread_notifications, unread_thread_notifications) = unread(room)?;
     Ok(Some(Room::Joined(Box::new(JoinedRoom {

@@ -140,6 +140,8 @@ impl Rememberer {
             .iter()
             .enumerate()
             .position(|(at, event)| at >= begin && became(event, &["leave", "ban"]));
+        // Among branches a leave may lose, so that the user is in the room again without a join that came later.
+        let departure = departure.filter(|_| !self.forked.contains(room_id));
         if let Some(departure) = departure {
             let behind = events.iter().skip(departure + 1);
             for event in behind {
