@@ -28,6 +28,8 @@ pub(crate) mod sync;
 pub(crate) mod tag;
 pub(crate) mod typing;
 
+use std::str::FromStr;
+
 use ::room::{Actor, PageToken};
 use ::sync::SyncToken;
 use auth::Requester;
@@ -43,6 +45,16 @@ fn actor(requester: Requester) -> Actor {
         device_id: requester.device_id,
         is_suspended: requester.is_suspended,
     }
+}
+
+/// A token that this server gave out before. `what` says what it is a token of. Some clients write an empty one where
+/// they have none.
+fn token<T: FromStr>(text: Option<&str>, what: &str) -> Result<Option<T>> {
+    let Some(text) = text.filter(|text| !text.is_empty()) else {
+        return Ok(None);
+    };
+    let unknown = |_| Error::invalid_param(format!("Unknown {what} token"));
+    text.parse().map(Some).map_err(unknown)
 }
 
 /// A place in a room's history as a client names it: a token of a page, or of sync.

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use auth::UiaRequest;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use futures::future::BoxFuture;
 use http::Method;
 use limit::Limit;
@@ -125,9 +125,7 @@ where
             let mut body =
                 serde_json::from_slice(&received.body).map_err(DeserializationError::from)?;
             adjust(&mut body);
-            received.body = serde_json::to_vec(&body)
-                .expect("a map of JSON values serialises")
-                .into();
+            received.body = written(&body);
             handler(services, received.parse()?).await?.into_response()
         })
     })
@@ -150,9 +148,7 @@ where
                 Received::read::<R::Authentication>(&services, request, limits).await?;
             let path = received.head.uri.path();
             let uia = UiaRequest::new(R::METHOD.as_str(), path, &received.body)?;
-            received.body = serde_json::to_vec(&uia.body)
-                .expect("a map of JSON values serialises")
-                .into();
+            received.body = written(&uia.body);
             handler(services, received.parse()?, uia)
                 .await?
                 .into_response()
@@ -210,6 +206,12 @@ where
             })
         }),
     }
+}
+
+/// A body that was changed before ruma reads it.
+fn written(body: &Map<String, Value>) -> Bytes {
+    let written = serde_json::to_vec(body).expect("a map of JSON values serialises");
+    written.into()
 }
 
 fn erased<R: IncomingRequest<Authentication: Authenticate>>(

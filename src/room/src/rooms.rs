@@ -20,9 +20,9 @@ use storage::{
 use crate::{
     auth_graph::AuthGraph,
     charge::Charges,
-    event_cache::EventCache,
     lock::{Cached, LockedRoom, Locks},
     named_state::WeighedNames,
+    reader_cache::ReaderCache,
     room_txn::RoomTxn,
 };
 
@@ -60,7 +60,7 @@ pub(crate) struct Inner {
     /// Events that rules asked for. Used and changed under the room's lock only, so nothing stale can enter.
     pub(crate) pdus: Cache<(RoomNumber, EventNumber), Pdu, Bytes>,
     /// Events as readers of published snapshots see them.
-    pub(crate) shown: EventCache,
+    pub(crate) shown: ReaderCache,
     pub(crate) users: Cache<OwnedUserId, UserNumber, Bytes>,
     /// What a set of states resolved to: the inputs, sorted, and the outcome.
     pub(crate) resolutions: Cache<(RoomNumber, Vec<StateRef>), StateRef, Bytes>,
@@ -137,7 +137,7 @@ impl Rooms {
         let cache_items = |share: u64| (part(share) / 512) as usize;
         let inner = Inner {
             pdus: Cache::with_weighter(cache_items(4), part(4), Bytes),
-            shown: EventCache::new(part(4)),
+            shown: ReaderCache::new(part(4)),
             users: Cache::with_weighter(cache_items(16), part(16), Bytes),
             resolutions: Cache::with_weighter(cache_items(16), part(16), Bytes),
             graphs: few_and_large(part(4)),

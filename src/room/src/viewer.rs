@@ -20,7 +20,7 @@ use storage::{
 
 use crate::{
     Actor, HistoryVisibility,
-    event_cache::{CacheKey, EventCache},
+    reader_cache::{CacheKey, ReaderCache},
     visibility::Standing,
 };
 
@@ -39,7 +39,7 @@ pub struct Viewer<'a> {
     pub(crate) sights: HashMap<StateRef, Sight>,
     memberships: HashMap<EventNumber, Option<Membership>>,
     ignored: Option<HashSet<OwnedUserId>>,
-    pub(crate) cache: &'a EventCache,
+    pub(crate) cache: &'a ReaderCache,
 }
 
 /// The dictionary's numbers of what decides who may see; none where the room never had it.
@@ -62,7 +62,7 @@ impl<'a> Viewer<'a> {
     /// A reader of a room; `None` if there is no such room.
     pub(crate) fn new(
         view: &'a dyn View,
-        cache: &'a EventCache,
+        cache: &'a ReaderCache,
         room: RoomNumber,
         actor: &'a Actor,
         now: MilliSecondsSinceUnixEpoch,

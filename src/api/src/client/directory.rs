@@ -19,6 +19,7 @@ use crate::{
     client::{
         actor,
         room::{as_visibility, visibility as known_visibility},
+        token,
     },
 };
 
@@ -62,7 +63,7 @@ pub(crate) async fn list(
     of_this_server(&services, request.server.as_deref())?;
     let request = DirectoryRequest {
         limit: request.limit.map(u64::from),
-        since: since(request.since.as_deref())?,
+        since: token(request.since.as_deref(), "pagination")?,
         filter: DirectoryFilter::default(),
     };
     answer(services.rooms.directory(request).await?)
@@ -95,7 +96,7 @@ pub(crate) async fn search(
     let term = request.filter.generic_search_term.as_deref();
     let request = DirectoryRequest {
         limit: request.limit.map(u64::from),
-        since: since(request.since.as_deref())?,
+        since: token(request.since.as_deref(), "pagination")?,
         filter: DirectoryFilter::new(term, Some(types).filter(|types| !types.is_empty())),
     };
     answer(services.rooms.directory(request).await?)
@@ -107,15 +108,6 @@ fn of_this_server(services: &Services, server: Option<&ServerName>) -> Result<()
         Some(server) if *server != services.server_name => Err(ActError::NeedsFederation.into()),
         _ => Ok(()),
     }
-}
-
-fn since<T: std::str::FromStr>(text: Option<&str>) -> Result<Option<T>> {
-    text.filter(|text| !text.is_empty())
-        .map(|text| {
-            let token = text.parse();
-            token.map_err(|_| Error::invalid_param("Unknown pagination token"))
-        })
-        .transpose()
 }
 
 fn answer(page: DirectoryPage) -> Result<Json> {

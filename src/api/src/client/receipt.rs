@@ -14,40 +14,33 @@ use crate::{Args, Error, Result, Services, client::actor};
 /// `POST /_matrix/client/v3/rooms/{roomId}/receipt/{receiptType}/{eventId}`
 pub(crate) async fn create(services: Arc<Services>, args: Args<Request>) -> Result<Response> {
     let (actor, request) = (actor(args.requester), args.request);
-    let kind = match request.receipt_type {
-        ReceiptType::Read => ReceiptKind::Public,
-        ReceiptType::ReadPrivate => ReceiptKind::Private,
-        ReceiptType::FullyRead if request.thread == SentThread::Unthreaded => {
-            let markers = ReadMarkers {
-                fully_read: Some(request.event_id),
-                ..ReadMarkers::default()
-            };
-            services
-                .rooms
-                .mark_read(&actor, &request.room_id, markers)
-                .await?;
-            return Ok(Response::new());
-        }
-        // "It is provided for an incompatible receipt type."
-        ReceiptType::FullyRead => {
-            return Err(Error::invalid_param("m.fully_read takes no thread_id"));
-        }
-        _ => return Err(Error::invalid_param("Unknown receipt type")),
-    };
     let thread = match request.thread {
         SentThread::Unthreaded => ReceiptThread::Unthreaded,
         SentThread::Main => ReceiptThread::Main,
         SentThread::Thread(root) => ReceiptThread::Root(root),
         _ => return Err(Error::invalid_param("thread_id is no event ID")),
     };
-    let receipt = SentReceipt {
-        kind,
-        event_id: request.event_id,
-        thread,
+    let event_id = request.event_id;
+    let receipt = |kind, event_id| ReadMarkers {
+        fully_read: None,
+        receipts: vec![SentReceipt {
+            kind,
+            event_id,
+            thread: thread.clone(),
+        }],
     };
-    let markers = ReadMarkers {
-        receipts: vec![receipt],
-        ..ReadMarkers::default()
+    let markers = match request.receipt_type {
+        ReceiptType::Read => receipt(ReceiptKind::Public, event_id),
+        ReceiptType::ReadPrivate => receipt(ReceiptKind::Private, event_id),
+        ReceiptType::FullyRead if thread == ReceiptThread::Unthreaded => ReadMarkers {
+            fully_read: Some(event_id),
+            receipts: Vec::new(),
+        },
+        // "It is provided for an incompatible receipt type."
+        ReceiptType::FullyRead => {
+            return Err(Error::invalid_param("m.fully_read takes no thread_id"));
+        }
+        _ => return Err(Error::invalid_param("Unknown receipt type")),
     };
     services
         .rooms

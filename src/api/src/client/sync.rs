@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use ::sync::{Filter, SyncRequest, SyncToken};
+use ::sync::{Filter, SyncRequest};
 use auth::Requester;
 use ruma_client_api::sync::sync_events::v3::{Filter as RequestedFilter, Request};
 
 use crate::{
     Args, Error, Result, Services,
     answer::Json,
-    client::{actor, presence::presence_state},
+    client::{actor, presence::presence_state, token},
 };
 
 /// `GET /_matrix/client/v3/sync`
@@ -21,7 +21,7 @@ pub(crate) async fn sync(services: Arc<Services>, args: Args<Request>) -> Result
         .syncer
         .sync(SyncRequest {
             actor: actor(args.requester),
-            since: since(request.since.as_deref())?,
+            since: token(request.since.as_deref(), "sync")?,
             filter: Arc::new(filter),
             full_state: request.full_state,
             use_state_after: request.use_state_after,
@@ -30,15 +30,6 @@ pub(crate) async fn sync(services: Arc<Services>, args: Args<Request>) -> Result
         })
         .await?;
     Ok(Json(body))
-}
-
-fn since(text: Option<&str>) -> Result<Option<SyncToken>> {
-    text.filter(|text| !text.is_empty())
-        .map(|text| {
-            text.parse()
-                .map_err(|_| Error::invalid_param("Unknown sync token"))
-        })
-        .transpose()
 }
 
 /// "The ID of a filter created using the filter API or a filter JSON object encoded as a string."

@@ -45,14 +45,14 @@ impl Weighter<CacheKey, Pdu> for Bytes {
 }
 
 /// The cache. One per process, shared by all rooms.
-pub struct EventCache {
+pub struct ReaderCache {
     pdus: Cache<CacheKey, Pdu, Bytes>,
     visibilities: Cache<(RoomNumber, StateRef), HistoryVisibility>,
     counts: Cache<(RoomNumber, TimelinePosition), Counts>,
     heads: Cache<(RoomNumber, Position), Arc<RoomHead>>,
 }
 
-impl EventCache {
+impl ReaderCache {
     /// A cache of at most about `bytes`.
     pub fn new(bytes: u64) -> Self {
         let items = usize::try_from(bytes / 2048).unwrap_or(usize::MAX).max(16);
@@ -112,10 +112,10 @@ impl EventCache {
     }
 }
 
-impl std::fmt::Debug for EventCache {
+impl std::fmt::Debug for ReaderCache {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter
-            .debug_struct("EventCache")
+            .debug_struct("ReaderCache")
             .field("bytes", &self.pdus.weight())
             .finish_non_exhaustive()
     }
