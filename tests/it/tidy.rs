@@ -18,6 +18,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("hearth-event", 0),
     ("hearth-storage", 1),
     ("hearth-limit", 2),
+    ("hearth-outbound", 2),
     ("hearth-room", 3),
     ("hearth-user", 3),
     ("hearth-media", 3),
