@@ -226,6 +226,16 @@ const FIELDS: &[&str] = &[
     "filter",
     "include_all_networks",
     "third_party_instance_id",
+    "messages",
+    "algorithm",
+    "auth_data",
+    "version",
+    "rooms",
+    "sessions",
+    "first_message_index",
+    "forwarded_count",
+    "is_verified",
+    "session_data",
 ];
 
 #[tokio::test]

@@ -3,6 +3,7 @@
 mod account;
 pub mod admin;
 mod alias;
+mod backup;
 mod capabilities;
 mod config;
 mod device;
@@ -23,4 +24,5 @@ mod room;
 mod session;
 mod state;
 mod sync;
+mod to_device;
 mod typing;

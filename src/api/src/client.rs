@@ -4,6 +4,7 @@
 pub(crate) mod account;
 pub(crate) mod admin;
 pub(crate) mod alias;
+pub(crate) mod backup;
 pub(crate) mod capabilities;
 pub(crate) mod config;
 pub(crate) mod context;
@@ -26,6 +27,7 @@ pub(crate) mod session;
 pub(crate) mod state;
 pub(crate) mod sync;
 pub(crate) mod tag;
+pub(crate) mod to_device;
 pub(crate) mod typing;
 
 use std::str::FromStr;

@@ -17,9 +17,9 @@ use limit::Limit;
 use crate::{
     Error, Services,
     client::{
-        account, admin, alias, capabilities, config, context, device, directory, discovery, filter,
-        knock, media, membership, message, presence, profile, push, read_marker, receipt, redact,
-        room, session, state, sync, tag, typing,
+        account, admin, alias, backup, capabilities, config, context, device, directory, discovery,
+        filter, knock, media, membership, message, presence, profile, push, read_marker, receipt,
+        redact, room, session, state, sync, tag, to_device, typing,
     },
     endpoint::{
         Call, Endpoint, Limits, adjusted, endpoint, interactive, own, streaming, with_limits,
@@ -76,6 +76,7 @@ fn client() -> Vec<Endpoint> {
         endpoint(tag::tags),
         endpoint(tag::create),
         endpoint(tag::delete),
+        with_limits(LARGE, to_device::send),
         endpoint(push::all).also(&["/_matrix/client/v3/pushrules"]),
         endpoint(push::global).also(&["/_matrix/client/v3/pushrules/global"]),
         endpoint(push::rule),
@@ -85,6 +86,21 @@ fn client() -> Vec<Endpoint> {
         endpoint(push::delete),
         endpoint(push::set_enabled),
         endpoint(push::set_actions),
+        // key backups
+        endpoint(backup::create),
+        endpoint(backup::latest),
+        endpoint(backup::version),
+        endpoint(backup::update),
+        endpoint(backup::delete),
+        with_limits(LARGE, backup::put_keys),
+        with_limits(LARGE, backup::put_keys_of_room),
+        endpoint(backup::put_key),
+        endpoint(backup::keys),
+        endpoint(backup::keys_of_room),
+        endpoint(backup::key),
+        endpoint(backup::delete_keys),
+        endpoint(backup::delete_keys_of_room),
+        endpoint(backup::delete_key),
         // media
         streaming(media::upload).limited(Limit::MediaCreate),
         endpoint(media::config),
@@ -171,7 +187,7 @@ const RECEIPT: Limits = Limits {
     ..Limits::DEFAULT
 };
 
-/// Bodies that may hold many events: 200 of 64 KiB.
+/// Bodies that may hold many events or keys: 200 of 64 KiB.
 const LARGE: Limits = Limits {
     body: 13_107_200,
     ..Limits::DEFAULT

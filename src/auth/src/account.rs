@@ -211,6 +211,7 @@ impl Auth {
             // > such as account data.
             if erasure == Erasure::Erase {
                 storage::account_data::delete_all(txn, user);
+                storage::key_backup::delete_all(txn, user);
             }
             Ok(delete_all_devices(txn, user, None)?)
         })

@@ -92,6 +92,9 @@ pub enum Change {
         /// User number.
         #[n(0)]
         user: u64,
+        /// What stands for the device: [`crate::to_device::mark`].
+        #[n(1)]
+        device: u64,
     },
     /// Tokens or devices of a user ended: connections of that user must look again.
     #[n(9)]

@@ -214,3 +214,13 @@ pub const PUBLISHED: Table = Table::new(Family::Index, 0x2a, "published");
 pub const PUBLISHED_COUNT: Table = Table::new(Family::Index, 0x2b, "published_count");
 /// User number -> how far the user's changed profile has been carried into rooms.
 pub const CARRIED_PROFILE: Table = Table::new(Family::Queue, 0x22, "carried_profile");
+/// User number, device id, position, number in its commit -> to-device message.
+pub const TO_DEVICE: Table = Table::new(Family::Queue, 0x48, "to_device");
+/// User number, device id -> position up to which its to-device messages have been delivered and removed.
+pub const TO_DEVICE_DELIVERED: Table = Table::new(Family::Queue, 0x49, "to_device_delivered");
+/// User number, version -> key backup.
+pub const KEY_BACKUP: Table = Table::new(Family::User, 0x48, "key_backup");
+/// User number -> the last version of a key backup that was made.
+pub const LAST_KEY_BACKUP: Table = Table::new(Family::User, 0x49, "last_key_backup");
+/// User number, version, room id, session id -> key in a backup.
+pub const BACKED_UP_KEY: Table = Table::new(Family::User, 0x4a, "backed_up_key");

@@ -23,11 +23,14 @@ pub struct TransactionKey<'a> {
     pub device_id: Option<&'a DeviceId>,
     /// The endpoint and those of its parameters that tell requests apart, such as `send/m.room.message`.
     pub endpoint: &'a str,
-    /// The room.
+    /// The room; [`NO_ROOM`] for an endpoint that has none.
     pub room: RoomNumber,
     /// The transaction id.
     pub transaction_id: &'a TransactionId,
 }
+
+/// Room numbers begin with 1.
+pub const NO_ROOM: RoomNumber = RoomNumber(0);
 
 impl TransactionKey<'_> {
     fn key(&self) -> Key {
@@ -59,6 +62,16 @@ pub fn event_id(view: &dyn View, key: &TransactionKey<'_>) -> Result<Option<Owne
 /// Remembers it, in the batch that stores the event.
 pub fn put(txn: &mut Txn<'_>, key: &TransactionKey<'_>, event_id: &EventId) {
     txn.put(key.key(), event_id.as_str());
+}
+
+/// Whether a request that makes no event has been done, by which this batch decides something.
+pub fn is_done_guarded(txn: &mut Txn<'_>, key: &TransactionKey<'_>) -> Result<bool> {
+    Ok(txn.get_guarded(&key.key())?.is_some())
+}
+
+/// Remembers that it has, in the batch that does it.
+pub fn put_done(txn: &mut Txn<'_>, key: &TransactionKey<'_>) {
+    txn.put(key.key(), []);
 }
 
 /// Which request sent an event: shown to the device that made it, as `unsigned.transaction_id`.

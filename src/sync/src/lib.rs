@@ -7,6 +7,7 @@
 mod arrivals;
 mod epoch;
 mod filter;
+mod inbox;
 mod lazy;
 mod notifier;
 mod presence;

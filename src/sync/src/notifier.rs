@@ -8,6 +8,7 @@
 //! moves, then sleepers are woken. Whoever sleeps subscribes first and looks afterwards.
 
 mod fleeting;
+mod inbox;
 mod room;
 mod user;
 
@@ -122,6 +123,9 @@ impl Notifier {
                         user.note(|known| known.touch_account_data(*position));
                         concerned.users.insert(user.number, user);
                     }
+                }
+                Change::ToDevice { user, device } => {
+                    self.note_to_device(UserNumber(user), device, *position, concerned);
                 }
                 Change::Session { user } => {
                     if let Some(user) = self.user(UserNumber(user)) {

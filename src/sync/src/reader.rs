@@ -12,8 +12,8 @@ use storage::{
 };
 
 use crate::{
-    arrivals::Arrivals, epoch::Epoch, filter::Filter, lazy::LazyMembers, presence::Presence,
-    rendered::Rendered, response::EventJson, typing::Typing,
+    arrivals::Arrivals, epoch::Epoch, filter::Filter, inbox::Inbox, lazy::LazyMembers,
+    presence::Presence, rendered::Rendered, response::EventJson, typing::Typing,
 };
 
 pub(crate) type Result<T> = storage::Result<T>;
@@ -26,6 +26,8 @@ pub(crate) struct Request<'a> {
     pub(crate) filter: &'a Filter,
     /// What the client has; nothing in an initial sync.
     pub(crate) since: Option<Position>,
+    /// The to-device messages that it gets.
+    pub(crate) inbox: &'a Inbox,
     /// What of typing and presence it has, if its token is of this process.
     pub(crate) since_epoch: Option<Epoch>,
     /// Up to where it has them then.

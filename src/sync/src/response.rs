@@ -22,7 +22,7 @@ pub(crate) struct Answer {
     pub(crate) rooms: Sections,
     pub(crate) account_data: Events,
     pub(crate) presence: Events,
-    to_device: Events,
+    pub(crate) to_device: Events,
     device_lists: DeviceLists,
     /// "For each key algorithm, the number of unclaimed one-time keys currently held on the server for
     /// this device."
@@ -38,6 +38,7 @@ impl Answer {
         self.rooms.is_empty()
             && self.account_data.events.is_empty()
             && self.presence.events.is_empty()
+            && self.to_device.events.is_empty()
     }
 
     /// The answer of a poll whose time is over, up to a place.

@@ -14,6 +14,7 @@ use crate::{
     Filter, PresenceState, SyncToken,
     arrivals::Arrivals,
     epoch::{Epoch, Epochs},
+    inbox::Inbox,
     lazy::LazyMembers,
     notifier::{Changed, Connection, Notifier, People},
     presence::Presence,
@@ -75,6 +76,13 @@ pub enum SyncError {
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] storage::Error),
+}
+
+/// Where an answer ends.
+struct Place {
+    snapshot: Arc<Snapshot>,
+    epoch: Epoch,
+    inbox: Inbox,
 }
 
 /// Answers `/sync`. Cheap to clone, one per process.
@@ -201,28 +209,51 @@ impl Syncer {
     pub async fn sync(&self, request: SyncRequest) -> Result<Bytes, SyncError> {
         let inner = &self.inner;
         let since = request.since.map(SyncToken::position);
-        if since.is_some_and(|since| since > inner.store.read(|snapshot| snapshot.position())) {
+        let published = inner.store.read(|snapshot| snapshot.position());
+        if request
+            .since
+            .is_some_and(|since| since.is_beyond(published))
+        {
             return Err(SyncError::InvalidToken);
         }
         let request = Arc::new(request);
         let connection = inner.notifier.connect(request.actor.user, &inner.epochs)?;
         let _poll = self.begin_poll(&request.actor, request.set_presence, &connection)?;
-        match since {
+        let removal = inner.remove_delivered(&request, &connection)?;
+        let answer = match since {
             Some(since) if !request.full_state => self.poll(request, &connection, since).await,
-            _ => {
-                let Some(snapshot) = inner.caught_up().await else {
-                    return Err(SyncError::Closing);
-                };
-                let epoch = inner.epochs.now();
-                let mut changed = match since {
-                    Some(since) => connection.changed_after(since),
-                    None => Changed::default(),
-                };
-                inner.note_fleeting(&mut changed, &request, &connection);
-                let answer = inner.compute(request, (snapshot, epoch), Scope::All(changed));
-                Ok(answer.await?.to_bytes())
-            }
+            _ => self.all(request, &connection, since).await,
+        };
+        if let Some(removal) = removal {
+            removal.durable().await;
         }
+        answer
+    }
+
+    /// An answer about all rooms.
+    async fn all(
+        &self,
+        request: Arc<SyncRequest>,
+        connection: &Connection,
+        since: Option<Position>,
+    ) -> Result<Bytes, SyncError> {
+        let inner = &self.inner;
+        let Some(snapshot) = inner.caught_up().await else {
+            return Err(SyncError::Closing);
+        };
+        let epoch = inner.epochs.now();
+        let mut changed = match since {
+            Some(since) => connection.changed_after(since),
+            None => Changed::default(),
+        };
+        inner.note_fleeting(&mut changed, &request, connection);
+        let place = Place {
+            inbox: inner.inbox(&request, connection, &snapshot)?,
+            snapshot,
+            epoch,
+        };
+        let answer = inner.compute(request, place, Scope::All(changed));
+        Ok(answer.await?.to_bytes())
     }
 
     async fn poll(
@@ -240,20 +271,30 @@ impl Syncer {
         let mut seen = since;
         let known_epoch = inner.known_epoch(&request);
         let mut seen_epoch = known_epoch.unwrap_or_default();
-        let mut is_stale = known_epoch.is_none();
+        let mut is_stale = known_epoch.is_none() || request.inbox_waits(connection);
+        let device = request.mark();
+        let nothing = |seen, epoch| {
+            let token = SyncToken::at(seen, request.to_device(), epoch);
+            Answer::nothing(token).to_bytes()
+        };
         loop {
             // Everything in this snapshot has been noted: what the client knows to be committed is not
             // missed, and nothing up to here concerns the user unless `latest` says so.
             let Some(snapshot) = inner.caught_up().await else {
-                return Ok(Answer::nothing(SyncToken::at(seen, seen_epoch)).to_bytes());
+                return Ok(nothing(seen, seen_epoch));
             };
             let (position, epoch) = (snapshot.position(), inner.epochs.now());
-            let is_news = connection.latest() > seen || connection.latest_epoch() > seen_epoch;
+            let is_news =
+                connection.latest_for(device) > seen || connection.latest_epoch() > seen_epoch;
             if std::mem::take(&mut is_stale) || is_news {
                 let mut changed = connection.changed_after(since);
                 inner.note_fleeting(&mut changed, &request, connection);
                 let scope = Scope::Changed(changed);
-                let place = (snapshot, epoch);
+                let place = Place {
+                    inbox: inner.inbox(&request, connection, &snapshot)?,
+                    snapshot,
+                    epoch,
+                };
                 let answer = inner.compute(request.clone(), place, scope).await?;
                 if !answer.is_empty() {
                     return Ok(answer.to_bytes());
@@ -263,7 +304,7 @@ impl Syncer {
             seen_epoch = epoch;
             let closed = *closing.borrow_and_update();
             if closed || Instant::now() >= deadline {
-                return Ok(Answer::nothing(SyncToken::at(seen, seen_epoch)).to_bytes());
+                return Ok(nothing(seen, seen_epoch));
             }
             inner.check_session(&request.actor)?;
             loop {
@@ -272,7 +313,8 @@ impl Syncer {
                     _ = closing.changed() => false,
                 };
                 let ended = connection.sessions_ended();
-                let is_news = connection.latest() > seen || connection.latest_epoch() > seen_epoch;
+                let is_news =
+                    connection.latest_for(device) > seen || connection.latest_epoch() > seen_epoch;
                 if !woken || is_news {
                     break;
                 }
@@ -303,7 +345,7 @@ impl Inner {
     async fn compute(
         self: &Arc<Self>,
         request: Arc<SyncRequest>,
-        (snapshot, epoch): (Arc<Snapshot>, Epoch),
+        place: Place,
         scope: Scope,
     ) -> Result<Answer, SyncError> {
         let few = match &scope {
@@ -311,21 +353,22 @@ impl Inner {
             Scope::Changed(changed) => changed.len() <= FEW_ROOMS,
         };
         if few {
-            return Ok(self.answer(&request, (&snapshot, epoch), &scope)?);
+            return Ok(self.answer(&request, &place, &scope)?);
         }
         let inner = self.clone();
-        let read = move |_: &Snapshot| inner.answer(&request, (&snapshot, epoch), &scope);
+        let read = move |_: &Snapshot| inner.answer(&request, &place, &scope);
         Ok(self.store.read_heavy(read).await?)
     }
 
     fn answer(
         &self,
         request: &SyncRequest,
-        (snapshot, epoch): (&Snapshot, Epoch),
+        place: &Place,
         scope: &Scope,
     ) -> storage::Result<Answer> {
         let request = Request {
-            view: snapshot,
+            view: &place.snapshot,
+            inbox: &place.inbox,
             rooms: &self.rooms,
             actor: &request.actor,
             filter: &request.filter,
@@ -335,7 +378,7 @@ impl Inner {
             lazy: &self.lazy,
             rendered: &self.rendered,
             since_epoch: self.known_epoch(request),
-            epoch,
+            epoch: place.epoch,
             typing: &self.typing,
             presence: self.presence.as_ref(),
             arrivals: &self.arrivals,

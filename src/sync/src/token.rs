@@ -33,20 +33,26 @@ impl LogVector {
 pub struct SyncToken {
     /// Everything committed up to here has been shown.
     pub log: LogVector,
-    /// The last to-device message that was really delivered to the device.
+    /// The position of the last to-device message that was really delivered to the device.
     pub to_device: u64,
     /// The place in typing and presence, which are in memory only.
     pub epoch: u64,
 }
 
 impl SyncToken {
-    /// A token that has shown everything up to `position`, and typing and presence up to `epoch`.
-    pub(crate) fn at(position: Position, epoch: Epoch) -> Self {
+    /// A token that has shown everything up to `position`, to-device messages up to `to_device`, and typing and presence
+    /// up to `epoch`.
+    pub(crate) fn at(position: Position, to_device: u64, epoch: Epoch) -> Self {
         Self {
             log: LogVector::new(position),
-            to_device: 0,
+            to_device,
             epoch: epoch.0,
         }
+    }
+
+    /// Whether it is ahead of a place in the log, or of itself.
+    pub(crate) fn is_beyond(self, position: Position) -> bool {
+        self.position() > position || self.to_device > self.position().0
     }
 
     /// The place in the log.

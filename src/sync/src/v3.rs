@@ -45,7 +45,9 @@ pub(crate) fn answer(request: &Request<'_>, scope: &Scope) -> Result<Answer> {
         }
         _ => Vec::new(),
     };
-    let mut answer = Answer::nothing(SyncToken::at(request.view.position(), request.epoch));
+    let position = request.view.position();
+    let mut answer = Answer::nothing(SyncToken::at(position, request.inbox.up_to, request.epoch));
+    answer.to_device.events.clone_from(&request.inbox.events);
     answer.account_data.events = match request.since {
         None => stream::account_data::global(request)?,
         Some(_) => stream::account_data::global_of(request, &account_data)?,
@@ -69,7 +71,7 @@ pub(crate) fn answer(request: &Request<'_>, scope: &Scope) -> Result<Answer> {
         sent.extend(shown.members);
     }
     if let Some(device) = lazy_device {
-        let (user, position) = (request.actor.user, request.view.position());
+        let user = request.actor.user;
         request.lazy.remember(user, device, position, sent);
     }
     Ok(answer)

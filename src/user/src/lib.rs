@@ -1,22 +1,29 @@
-//! Floor 3: what belongs to a user besides rooms: profile, account data, filters, push rules.
+//! Floor 3: what belongs to a user besides rooms: profile, account data, filters, push rules, to-device messages, key backups.
 //!
 //! [`Users`] is the handle; each noun has a file of its own with its errors in Matrix words.
 
 mod account_data;
 mod filter;
+mod key_backup;
 mod profile;
 pub mod push_rules;
 mod tag;
 #[cfg(test)]
 mod testing;
+mod to_device;
 
 use ruma_common::{OwnedServerName, RoomId, UserId};
 use storage::{Store, View, room::RoomNumber, user::UserNumber};
 
 pub use account_data::{AccountDataError, MAX_ACCOUNT_DATA_BYTES};
 pub use filter::{FilterError, MAX_FILTER_BYTES, MAX_FILTERS};
+pub use key_backup::{
+    KeyBackup, KeyBackupError, KeyBackupMetadata, KeyBackupState, KeyScope, MAX_BACKUP_JSON_BYTES,
+    RoomKeys,
+};
 pub use profile::{MAX_AVATAR_URL_CHARS, MAX_DISPLAYNAME_CHARS, ProfileError};
 pub use tag::TagError;
+pub use to_device::{MAX_TO_DEVICE_BYTES, SendToDevice, ToDeviceError, ToDeviceSender};
 
 /// What belongs to users. Cheap to clone; one per process.
 #[derive(Clone)]

@@ -12,7 +12,7 @@ use parking_lot::Mutex;
 use storage::{Position, room::RoomNumber, user::UserNumber};
 use tokio::sync::watch;
 
-use super::room::Room;
+use super::{inbox::Inboxes, room::Room};
 use crate::epoch::{Epoch, Epochs};
 
 /// How many people, and rooms where somebody types, are remembered one by one.
@@ -173,6 +173,8 @@ pub(super) struct Known {
     pub(super) touched: HashMap<RoomNumber, Position>,
     /// It could not be kept up and must be loaded again.
     pub(super) stale: bool,
+    /// The to-device messages of each device.
+    pub(super) inboxes: Inboxes,
     account_data: Position,
     latest: Position,
     /// What changed behind `complete_after`, oldest first.

@@ -16,3 +16,4 @@ mod poll;
 mod property;
 mod receipt;
 mod server;
+mod to_device;
