@@ -20,6 +20,7 @@ mod profile;
 mod push;
 mod receipt;
 mod redact;
+mod relations;
 mod room;
 mod session;
 mod state;

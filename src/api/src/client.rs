@@ -22,20 +22,24 @@ pub(crate) mod push;
 pub(crate) mod read_marker;
 pub(crate) mod receipt;
 pub(crate) mod redact;
+pub(crate) mod relations;
 pub(crate) mod room;
 pub(crate) mod session;
 pub(crate) mod state;
 pub(crate) mod sync;
 pub(crate) mod tag;
+pub(crate) mod threads;
 pub(crate) mod to_device;
 pub(crate) mod typing;
 
 use std::str::FromStr;
 
-use ::room::{Actor, PageToken};
+use ::room::{Actor, Direction, PageToken};
 use ::sync::SyncToken;
 use auth::Requester;
-use ruma_common::{OwnedRoomId, OwnedRoomOrAliasId, RoomAliasId, UserId};
+use ruma_common::{
+    OwnedRoomId, OwnedRoomOrAliasId, RoomAliasId, UserId, api::Direction as RequestedDirection,
+};
 
 use crate::{Error, Result, Services};
 
@@ -70,6 +74,14 @@ fn page_token(text: Option<&str>) -> Result<Option<PageToken>> {
         .or_else(|| of_sync().map(|token| PageToken::from(token.position())))
         .map(Some)
         .ok_or_else(|| Error::invalid_param("Unknown pagination token"))
+}
+
+/// "The direction to return events from."
+fn direction(requested: RequestedDirection) -> Direction {
+    match requested {
+        RequestedDirection::Forward => Direction::Forward,
+        RequestedDirection::Backward => Direction::Backward,
+    }
 }
 
 /// The room that an alias of this server points to.

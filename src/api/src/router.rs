@@ -19,7 +19,7 @@ use crate::{
     client::{
         account, admin, alias, backup, capabilities, config, context, device, directory, discovery,
         filter, knock, media, membership, message, presence, profile, push, read_marker, receipt,
-        redact, room, session, state, sync, tag, to_device, typing,
+        redact, relations, room, session, state, sync, tag, threads, to_device, typing,
     },
     endpoint::{
         Call, Endpoint, Limits, adjusted, endpoint, interactive, own, streaming, with_limits,
@@ -146,6 +146,11 @@ fn rooms() -> Vec<Endpoint> {
         endpoint(context::context),
         endpoint(room::event),
         endpoint(room::summary),
+        endpoint(room::event_at),
+        endpoint(relations::all),
+        endpoint(relations::of_rel_type),
+        endpoint(relations::of_event_type),
+        endpoint(threads::list),
         endpoint(redact::redact),
         // people
         with_limits(RECEIPT, receipt::create),

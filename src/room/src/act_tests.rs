@@ -8,6 +8,7 @@ mod members;
 mod profile;
 mod receipt;
 mod redact;
+mod relation;
 mod restricted;
 mod security;
 mod send;

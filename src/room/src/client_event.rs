@@ -5,9 +5,9 @@ use std::borrow::Cow;
 use event::Pdu;
 use ruma_common::OwnedTransactionId;
 use serde_json::value::RawValue as RawJsonValue;
-use storage::{Result, event::EventMeta, room::EventNumber, transaction};
+use storage::{Result, event::EventMeta, relation::Kinds, room::EventNumber, transaction};
 
-use crate::viewer::Viewer;
+use crate::{relation::Bundle, viewer::Viewer};
 
 mod form;
 
@@ -36,11 +36,23 @@ impl Viewer<'_> {
         meta: &EventMeta,
         form: Form,
     ) -> Result<Box<RawJsonValue>> {
+        let relations = self.bundle(event, meta, (form, Kinds::bundled()))?;
         let pdu = self.pdu(event, meta)?;
+        self.render((event, meta), &pdu, (form, relations))
+    }
+
+    /// As [`Self::client_event_of`], from a text and with a bundle that are given.
+    pub(crate) fn render(
+        &mut self,
+        (event, meta): (EventNumber, &EventMeta),
+        pdu: &Pdu,
+        (form, relations): (Form, Option<Bundle>),
+    ) -> Result<Box<RawJsonValue>> {
         let replaced = self.replaced(meta)?;
         let transaction_id = self.transaction_id(event, meta)?;
         let unsigned = Unsigned {
-            age: age(&pdu, self.now),
+            age: age(pdu, self.now),
+            relations,
             membership: self.membership_at(event, meta)?.map(Cow::Borrowed),
             prev_content: replaced.as_ref().map(Pdu::content),
             prev_sender: replaced.as_ref().map(|pdu| &**pdu.sender()),
@@ -48,7 +60,7 @@ impl Viewer<'_> {
             replaces_state: replaced.as_ref().map(|pdu| &**pdu.event_id()),
             transaction_id: transaction_id.as_deref().map(|id| id.as_str()),
         };
-        Ok(client_event(&pdu, self.version, form, &unsigned))
+        Ok(client_event(pdu, self.version, form, &unsigned))
     }
 
     /// MSC4115: "The room membership of the user making the request, at the time of the event. This property is the value

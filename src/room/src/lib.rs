@@ -11,6 +11,7 @@ mod create;
 mod directory;
 mod error;
 mod filter;
+mod ignored;
 mod learn;
 mod lock;
 mod lookup;
@@ -25,6 +26,7 @@ mod reader_cache;
 mod reads;
 mod receipt;
 mod redact;
+mod relation;
 mod room_txn;
 mod rooms;
 mod send;
@@ -58,6 +60,7 @@ pub use self::{
     persist::{Extras, Persisted},
     receipt::{ReadMarkers, ReceiptThread, SentReceipt},
     redact::Redact,
+    relation::{RelationsPage, RelationsRequest, ThreadsPage, ThreadsRequest},
     room_txn::RoomTxn,
     rooms::{Options, Rooms},
     send::{SendMessage, SendState},

@@ -5,6 +5,7 @@ use event::Pdu;
 use storage::{
     Change, Result,
     event::{EventMeta, edge},
+    relation::Kinds,
     room::{EventNumber, StateKeyNumber, TimelinePosition},
     state::{KeyChange, StateRef},
     transaction::TransactionKey,
@@ -97,11 +98,18 @@ impl RoomTxn<'_, '_> {
             state_key: key,
             state_after,
             redacted_by: existing.as_ref().and_then(|(_, meta)| meta.redacted_by),
+            related: existing
+                .as_ref()
+                .map(|(_, meta)| meta.related)
+                .unwrap_or_default(),
             ..self.meta_of(&pdu, placement, verdict)?
         };
         let relation = accepted.then(|| relation::of(&pdu)).flatten();
         if let Some(relation) = &relation {
             meta.thread = self.thread_of(relation)?;
+        }
+        if existing.is_none() && !matches!(placement, Placement::Own(_)) {
+            self.adopt_children((&pdu, event), &mut meta)?;
         }
 
         let in_graph = matches!(placement, Placement::Own(_) | Placement::Live(_));
@@ -126,7 +134,7 @@ impl RoomTxn<'_, '_> {
         if let Some(relation) = &relation
             && meta.timeline.is_some()
         {
-            self.relate(relation, event, &meta, extras)?;
+            self.relate(relation, (&pdu, event), &meta, extras)?;
         }
         let current = if accepted && in_graph {
             self.extend_graph(&pdu, event, placement, state_after)?
@@ -170,6 +178,7 @@ impl RoomTxn<'_, '_> {
             soft_failed,
             redacted_by: None,
             thread: None,
+            related: Kinds::default(),
         })
     }
 

@@ -1,5 +1,6 @@
 //! What readers of rooms share: parsed events, kept by a budget of bytes, and small facts that never change: the
-//! history visibility of a state, the unread counts at a place, the head of a room at a position.
+//! history visibility of a state, the unread counts at a place, the head of a room at a position,
+//! whom a user ignores.
 
 use std::sync::Arc;
 
@@ -10,9 +11,10 @@ use storage::{
     room::{EventNumber, RoomHead, RoomNumber, TimelinePosition},
     state::StateRef,
     unread::Counts,
+    user::UserNumber,
 };
 
-use crate::HistoryVisibility;
+use crate::{HistoryVisibility, ignored::Ignored};
 
 /// What a parsed event costs besides its text.
 const OVERHEAD_BYTES: u64 = 600;
@@ -25,6 +27,9 @@ const PLACES: usize = 16_384;
 
 /// Heads that are kept, for those who wake at the same moment.
 const HEADS: usize = 512;
+
+/// Users whose list of ignored users is kept.
+const LISTS: usize = 4_096;
 
 /// Which text of an event: a redaction replaces the text, so the redaction is part of the key and nothing in the cache
 /// ever has to be dropped. The meta row, read from the reader's own snapshot, says which text is meant.
@@ -50,6 +55,7 @@ pub struct ReaderCache {
     visibilities: Cache<(RoomNumber, StateRef), HistoryVisibility>,
     counts: Cache<(RoomNumber, TimelinePosition), Counts>,
     heads: Cache<(RoomNumber, Position), Arc<RoomHead>>,
+    ignored: Cache<UserNumber, (Position, Arc<Ignored>)>,
 }
 
 impl ReaderCache {
@@ -61,6 +67,7 @@ impl ReaderCache {
             visibilities: Cache::new(STATES),
             counts: Cache::new(PLACES),
             heads: Cache::new(HEADS),
+            ignored: Cache::new(LISTS),
         }
     }
 
@@ -91,6 +98,21 @@ impl ReaderCache {
             self.heads.insert((room, position), head.clone());
         }
         Ok(head)
+    }
+
+    /// Whom a user ignores by the list that was set at a position.
+    pub(crate) fn ignored(&self, user: UserNumber, position: Position) -> Option<Arc<Ignored>> {
+        let (of, ignored) = self.ignored.get(&user)?;
+        (of == position).then_some(ignored)
+    }
+
+    pub(crate) fn insert_ignored(
+        &self,
+        user: UserNumber,
+        position: Position,
+        ignored: Arc<Ignored>,
+    ) {
+        self.ignored.insert(user, (position, ignored));
     }
 
     /// What has been counted up to a place of the timeline that a published snapshot has.

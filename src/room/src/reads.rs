@@ -1,13 +1,16 @@
 //! The reads that endpoints ask for, each on the published snapshot.
 
 use js_int::UInt;
-use ruma_common::{EventId, MilliSecondsSinceUnixEpoch, OwnedRoomId, OwnedUserId, RoomId};
+use ruma_common::{
+    EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId,
+};
 use serde_json::value::RawValue as RawJsonValue;
 use storage::{View, room::RoomNumber};
 
 use crate::{
-    Actor, Context, EventFilter, JoinedMember, MembersRequest, MessagesRequest, Page, ReadError,
-    StateFormat, members, rooms::Rooms, viewer::Viewer,
+    Actor, Context, Direction, EventFilter, JoinedMember, MembersRequest, MessagesRequest, Page,
+    ReadError, RelationsPage, RelationsRequest, StateFormat, ThreadsPage, ThreadsRequest, members,
+    rooms::Rooms, viewer::Viewer,
 };
 
 impl Rooms {
@@ -105,6 +108,57 @@ impl Rooms {
         let event_id = event_id.to_owned();
         self.read_heavy(actor, room_id, ReadError::NotFound, move |viewer| {
             viewer.context(&event_id, limit, &filter)
+        })
+        .await
+    }
+
+    /// "Retrieve all of the child events for a given parent event."
+    ///
+    /// # Errors
+    ///
+    /// See [`ReadError`].
+    pub async fn relations(
+        &self,
+        actor: &Actor,
+        room_id: &RoomId,
+        request: RelationsRequest,
+    ) -> Result<RelationsPage, ReadError> {
+        self.read_heavy(actor, room_id, ReadError::NotFound, move |viewer| {
+            viewer.relations(&request)
+        })
+        .await
+    }
+
+    /// "This API is used to paginate through the list of the thread roots in a given room."
+    ///
+    /// # Errors
+    ///
+    /// See [`ReadError`].
+    pub async fn threads(
+        &self,
+        actor: &Actor,
+        room_id: &RoomId,
+        request: ThreadsRequest,
+    ) -> Result<ThreadsPage, ReadError> {
+        self.read_heavy(actor, room_id, ReadError::Forbidden, move |viewer| {
+            viewer.threads(&request)
+        })
+        .await
+    }
+
+    /// "Get the ID of the event closest to the given timestamp, in the direction specified", and its time.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NotFound`] if there is none that the reader may see. Else see [`ReadError`].
+    pub async fn event_at(
+        &self,
+        actor: &Actor,
+        room_id: &RoomId,
+        (time, direction): (MilliSecondsSinceUnixEpoch, Direction),
+    ) -> Result<(OwnedEventId, MilliSecondsSinceUnixEpoch), ReadError> {
+        self.read_heavy(actor, room_id, ReadError::Forbidden, move |viewer| {
+            viewer.event_at(time, direction)
         })
         .await
     }

@@ -9,6 +9,7 @@ use storage::{room::TimelinePosition, state, timeline::TopologicalPosition};
 use self::walk::{Step, Walk};
 use crate::{EventFilter, Form, ReadError, viewer::Viewer, visibility::Standing};
 
+mod at_time;
 mod token;
 mod walk;
 

@@ -1,25 +1,22 @@
 //! [`Viewer`]: one reader of one room in one view. What is shown to a client is read through it, so that events of a
 //! page share their look-ups, and so that no path forgets to ask whether the reader may see an event.
 
-use std::{
-    cell::OnceCell,
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{cell::OnceCell, collections::HashMap, sync::Arc};
 
 use event::{Pdu, RoomVersion};
-use ruma_common::{EventId, MilliSecondsSinceUnixEpoch, OwnedUserId, RoomVersionId};
-use serde::Deserialize;
+use ruma_common::{EventId, MilliSecondsSinceUnixEpoch, RoomVersionId};
 use storage::{
-    Error, Result, View, account_data,
+    Error, Result, View,
     event::{self as events, EventMeta},
     membership::{self, Member, Membership},
     room::{EventNumber, RoomHead, RoomNumber, StateKeyNumber},
     state::{self, StateRef},
+    user::UserNumber,
 };
 
 use crate::{
     Actor, HistoryVisibility,
+    ignored::Ignored,
     reader_cache::{CacheKey, ReaderCache},
     visibility::Standing,
 };
@@ -38,7 +35,7 @@ pub struct Viewer<'a> {
     keys: OnceCell<Keys>,
     pub(crate) sights: HashMap<StateRef, Sight>,
     memberships: HashMap<EventNumber, Option<Membership>>,
-    ignored: Option<HashSet<OwnedUserId>>,
+    ignored: OnceCell<Arc<Ignored>>,
     pub(crate) cache: &'a ReaderCache,
 }
 
@@ -83,7 +80,7 @@ impl<'a> Viewer<'a> {
             keys: OnceCell::new(),
             sights: HashMap::new(),
             memberships: HashMap::new(),
-            ignored: None,
+            ignored: OnceCell::new(),
             cache,
         };
         viewer.standing = viewer.find_standing()?;
@@ -244,14 +241,17 @@ impl<'a> Viewer<'a> {
     /// # Errors
     ///
     /// The store failed.
-    pub fn ignores(&mut self, sender: &OwnedUserId) -> Result<bool> {
-        if self.ignored.is_none() {
-            self.ignored = Some(ignored_users(self.view, self.actor)?);
+    pub fn ignores(&self, user: UserNumber) -> Result<bool> {
+        self.ignored()?.contains(self.view, user)
+    }
+
+    /// Whom the reader ignores.
+    pub(crate) fn ignored(&self) -> Result<&Ignored> {
+        if let Some(ignored) = self.ignored.get() {
+            return Ok(ignored);
         }
-        Ok(self
-            .ignored
-            .as_ref()
-            .is_some_and(|ignored| ignored.contains(sender)))
+        let ignored = Ignored::of(self.view, self.cache, self.actor.user)?;
+        Ok(self.ignored.get_or_init(|| ignored))
     }
 }
 
@@ -269,24 +269,6 @@ pub(crate) fn version_of(head: &RoomHead) -> Result<RoomVersion> {
 /// The membership in a member event.
 pub(crate) fn membership(pdu: &Pdu) -> Option<Membership> {
     Membership::parse(pdu.membership()?.as_str())
-}
-
-/// `m.ignored_user_list` of a user. Malformed lists ignore nobody.
-fn ignored_users(view: &dyn View, actor: &Actor) -> Result<HashSet<OwnedUserId>> {
-    #[derive(Deserialize)]
-    struct Content {
-        ignored_users: HashMap<OwnedUserId, serde::de::IgnoredAny>,
-    }
-
-    let content = account_data::get(view, actor.user, None, "m.ignored_user_list")?;
-    let users = content
-        .and_then(|content| serde_json::from_str::<Content>(content.get()).ok())
-        .map(|content| content.ignored_users)
-        .unwrap_or_default();
-    Ok(users
-        .into_keys()
-        .filter(|user_id| *user_id != actor.user_id)
-        .collect())
 }
 
 fn missing(event: EventNumber) -> Error {

@@ -88,18 +88,21 @@ impl Viewer<'_> {
     ///
     /// The store failed.
     pub fn may_see_meta(&mut self, event: EventNumber, meta: &EventMeta) -> Result<bool> {
+        // "Servers must still send state events sent by ignored users to clients."
+        let is_ignored = meta.state_key.is_none()
+            && meta.sender != self.actor.user
+            && self.ignores(meta.sender)?;
+        Ok(!is_ignored && self.may_see_history(event, meta)?)
+    }
+
+    /// Whether history visibility lets the reader see an event, whoever sent it.
+    pub(crate) fn may_see_history(&mut self, event: EventNumber, meta: &EventMeta) -> Result<bool> {
         // "Unknown state: deny." Outliers, rejected and soft-failed events are never shown by themselves.
         let Some((before, after)) = meta.state_before.zip(meta.state_after) else {
             return Ok(false);
         };
         if !meta.is_visible() {
             return Ok(false);
-        }
-        if meta.state_key.is_none() && meta.sender != self.actor.user {
-            let sender = self.pdu(event, meta)?.sender().clone();
-            if self.ignores(&sender)? {
-                return Ok(false);
-            }
         }
         let sight = self.sight(before)?;
         if self.sight_allows(meta, sight) {

@@ -36,6 +36,23 @@ pub fn get(
     value.map(|value| Ok(parse_value(&value)?.1)).transpose()
 }
 
+/// As [`get`], with the position of the commit that set it; none inside that commit. The same position is the same content.
+pub fn get_stamped(
+    view: &dyn View,
+    user: UserNumber,
+    room: Option<RoomNumber>,
+    event_type: &str,
+) -> Result<Option<(Option<Position>, Box<RawValue>)>> {
+    let value = view.get(&key(user, room, event_type))?;
+    let Some((position, content)) = value.map(|value| parse_value(&value)).transpose()? else {
+        return Ok(None);
+    };
+    Ok(Some((
+        (position.0 != u64::MAX).then_some(position),
+        content,
+    )))
+}
+
 /// The content of one type, by which this batch decides something.
 pub fn get_guarded(
     txn: &mut Txn<'_>,

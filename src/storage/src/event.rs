@@ -6,6 +6,7 @@ use ruma_common::{EventId, OwnedEventId};
 use crate::{
     Error, Key, KeyReader, Position, Result, Txn, View, decode, encode,
     hash::hash16,
+    relation::Kinds,
     room::{EventNumber, RoomNumber, StateKeyNumber, TimelinePosition},
     state::StateRef,
     table::{EVENT_BODY, EVENT_INDEX, EVENT_META, Table},
@@ -61,6 +62,10 @@ pub struct EventMeta {
     /// The root of the thread it belongs to, if that is not the main timeline.
     #[n(12)]
     pub thread: Option<EventNumber>,
+    /// Which kinds of relations point to it or have pointed to it: so that nothing is looked up for the others.
+    #[n(13)]
+    #[cbor(default)]
+    pub related: Kinds,
 }
 
 impl EventMeta {

@@ -4,11 +4,61 @@ use minicbor::{Decode, Encode};
 use ruma_common::EventId;
 
 use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View, decode, encode,
+    Error, Key, KeyReader, Order, Result, Txn, View,
     hash::{hash16, put_varint, take_varint},
     room::{EventNumber, RoomNumber, TimelinePosition},
-    table::{RELATION, THREAD, THREAD_ORDER},
+    table::RELATION,
 };
+
+pub mod replacement;
+pub mod thread;
+
+pub use self::thread::before as threads_before;
+
+/// `rel_type` of an event in a thread.
+pub const THREAD: &str = "m.thread";
+/// `rel_type` of an event that replaces another.
+pub const REPLACE: &str = "m.replace";
+/// `rel_type` of an event that refers to another.
+pub const REFERENCE: &str = "m.reference";
+
+/// A set of kinds of relations, told apart by what is bundled with their parent.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+#[cbor(transparent)]
+pub struct Kinds(#[n(0)] u8);
+
+impl Kinds {
+    /// The kind of a `rel_type`.
+    pub fn of(rel_type: &str) -> Self {
+        Self(match rel_type {
+            THREAD => 1,
+            REPLACE => 2,
+            REFERENCE => 4,
+            _ => 8,
+        })
+    }
+
+    /// The kinds of which something is bundled with the parent.
+    pub fn bundled() -> Self {
+        Self(1 | 2 | 4)
+    }
+
+    /// No kind at all.
+    pub fn is_empty(self) -> bool {
+        self.0 == 0
+    }
+
+    /// Whether they have a kind in common.
+    pub fn intersects(self, other: Self) -> bool {
+        self.0 & other.0 != 0
+    }
+
+    /// Those of both.
+    #[must_use]
+    pub fn with(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+}
 
 /// An event that points to another.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -21,20 +71,6 @@ pub struct Child {
     pub event: EventNumber,
     /// Its depth, for topological order.
     pub depth: u64,
-}
-
-/// What the thread list shows of a thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
-pub struct ThreadSummary {
-    /// Events in it, without its root.
-    #[n(0)]
-    pub count: u64,
-    /// The newest of them.
-    #[n(1)]
-    pub latest: EventNumber,
-    /// Where that stands.
-    #[n(2)]
-    pub at: TimelinePosition,
 }
 
 /// Parents may be unknown, so the id's hash stands for them.
@@ -66,19 +102,44 @@ fn child_key(room: RoomNumber, parent: &EventId, child: &Child) -> Key {
         .i64(child.at.0)
 }
 
-/// At most `limit` events that point to `parent`, of one `rel_type` or all; of each `rel_type` in the order of places.
+/// Which children are asked for: of one `rel_type`, behind `after` and up to `until`.
+#[derive(Clone, Copy, Debug)]
+pub struct Span<'a> {
+    /// The `rel_type`.
+    pub rel_type: &'a str,
+    /// The place in front of the first.
+    pub after: TimelinePosition,
+    /// The place of the last.
+    pub until: TimelinePosition,
+}
+
+impl<'a> Span<'a> {
+    /// All children of a `rel_type`.
+    pub fn all(rel_type: &'a str) -> Self {
+        Self {
+            rel_type,
+            after: TimelinePosition(i64::MIN),
+            until: TimelinePosition(i64::MAX),
+        }
+    }
+}
+
+/// At most `limit` events that point to `parent`, in the order of places.
 pub fn children(
     view: &dyn View,
     room: RoomNumber,
     parent: &EventId,
-    rel_type: Option<&str>,
-    limit: usize,
+    span: Span<'_>,
+    (order, limit): (Order, usize),
 ) -> Result<Vec<Child>> {
-    let prefix = match rel_type {
-        Some(rel_type) => parent_key(room, parent).text(rel_type),
-        None => parent_key(room, parent),
-    };
-    view.scan(&prefix.prefix_range(), Order::Forward, limit)?
+    let prefix = parent_key(room, parent).text(span.rel_type);
+    let first = prefix.clone().i64(span.after.0.saturating_add(1));
+    // The smallest key behind that of the last place.
+    let end = prefix.i64(span.until.0).u8(0);
+    if span.after >= span.until {
+        return Ok(Vec::new());
+    }
+    view.scan(&first.until(&end), order, limit)?
         .iter()
         .map(|(key, row)| {
             read_child(key, row).ok_or_else(|| Error::Corrupt {
@@ -87,6 +148,28 @@ pub fn children(
             })
         })
         .collect()
+}
+
+/// At most `limit` kinds of `rel_type` with which events point to `parent`: one seek each.
+pub fn rel_types(
+    view: &dyn View,
+    room: RoomNumber,
+    parent: &EventId,
+    limit: usize,
+) -> Result<Vec<String>> {
+    let all = parent_key(room, parent);
+    let mut from = all.clone();
+    let mut found = Vec::new();
+    while found.len() < limit {
+        let row = view.first(&from.until_end_of(&all), Order::Forward)?;
+        let Some(child) = row.and_then(|(key, row)| read_child(&key, &row)) else {
+            break;
+        };
+        // Behind every place of this type.
+        from = all.clone().text(&child.rel_type).u64(u64::MAX).u8(0);
+        found.push(child.rel_type);
+    }
+    Ok(found)
 }
 
 fn read_child(key: &[u8], mut row: &[u8]) -> Option<Child> {
@@ -116,64 +199,4 @@ pub fn newest(
 pub fn has_children(view: &dyn View, room: RoomNumber, parent: &EventId) -> Result<bool> {
     let range = parent_key(room, parent).prefix_range();
     Ok(view.first(&range, Order::Forward)?.is_some())
-}
-
-fn thread_key(room: RoomNumber, root: EventNumber) -> Key {
-    THREAD.key().u64(room.0).u32(root.0)
-}
-
-fn order_key(room: RoomNumber, at: TimelinePosition, root: EventNumber) -> Key {
-    THREAD_ORDER.key().u64(room.0).i64(at.0).u32(root.0)
-}
-
-/// The summary of a thread.
-pub fn thread(
-    view: &dyn View,
-    room: RoomNumber,
-    root: EventNumber,
-) -> Result<Option<ThreadSummary>> {
-    view.get(&thread_key(room, root))?
-        .map(|row| decode(THREAD, &row))
-        .transpose()
-}
-
-/// Replaces the summary of a thread, or removes it when its last event was redacted.
-pub fn put_thread(
-    txn: &mut Txn<'_>,
-    room: RoomNumber,
-    root: EventNumber,
-    summary: Option<&ThreadSummary>,
-) -> Result<()> {
-    if let Some(old) = thread(txn, room, root)? {
-        txn.delete(order_key(room, old.at, root));
-    }
-    match summary {
-        Some(summary) => {
-            txn.put(order_key(room, summary.at, root), []);
-            txn.put(thread_key(room, root), encode(summary));
-        }
-        None => txn.delete(thread_key(room, root)),
-    }
-    Ok(())
-}
-
-/// At most `limit` threads whose newest event stands before `before`, the latest activity first.
-pub fn threads_before(
-    view: &dyn View,
-    room: RoomNumber,
-    before: TimelinePosition,
-    limit: usize,
-) -> Result<Vec<(EventNumber, TimelinePosition)>> {
-    let all = THREAD_ORDER.key().u64(room.0);
-    let end = all.clone().i64(before.0);
-    let rows = view.scan(&all.until(&end), Order::Reverse, limit)?;
-    Ok(rows
-        .iter()
-        .filter_map(|(key, _)| {
-            let mut reader = KeyReader::new(key);
-            reader.u64()?;
-            let at = TimelinePosition(reader.i64()?);
-            Some((EventNumber(reader.u32()?), at))
-        })
-        .collect())
 }

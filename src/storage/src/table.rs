@@ -172,6 +172,10 @@ pub const THREAD: Table = Table::new(Family::Timeline, 0x24, "thread");
 pub const THREAD_ORDER: Table = Table::new(Family::Timeline, 0x25, "thread_order");
 /// Room number, thread root, timeline position -> cumulative counts of the thread.
 pub const THREAD_COUNT: Table = Table::new(Family::Timeline, 0x26, "thread_count");
+/// Room number, hash of the parent's id, origin's time, event id -> number of a valid replacement.
+pub const REPLACEMENT: Table = Table::new(Family::Timeline, 0x50, "replacement");
+/// Room number, thread root, user number -> how many events of the thread are theirs.
+pub const THREAD_SENDER: Table = Table::new(Family::Timeline, 0x51, "thread_sender");
 /// Room number, membership, user number -> nothing.
 pub const MEMBERSHIP: Table = Table::new(Family::Timeline, 0x27, "membership");
 /// Room number, user number, thread -> timeline position up to which the user has read.

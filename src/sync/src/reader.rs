@@ -6,6 +6,7 @@ use storage::{
     Error, Position, Snapshot,
     event::EventMeta,
     membership::{Member, Membership},
+    relation::Kinds,
     room::{EventNumber, RoomHead, RoomNumber, StateKeyNumber},
     state,
     user::{self, UserNumber},
@@ -144,7 +145,8 @@ impl<'a> RoomReader<'a> {
         // device gets its transaction id, and not what depends on further events.
         let shared = meta.sender != self.request.actor.user
             && meta.state_key.is_none()
-            && meta.redacted_by.is_none();
+            && meta.redacted_by.is_none()
+            && !meta.related.intersects(Kinds::bundled());
         if !shared {
             let json = self
                 .viewer
@@ -160,11 +162,8 @@ impl<'a> RoomReader<'a> {
     }
 
     /// Whether the user ignores another one.
-    pub(crate) fn ignores(&mut self, user: UserNumber) -> Result<bool> {
-        match user::id(self.request.view, user)? {
-            Some(user_id) => self.viewer.ignores(&user_id),
-            None => Ok(false),
-        }
+    pub(crate) fn ignores(&self, user: UserNumber) -> Result<bool> {
+        self.viewer.ignores(user)
     }
 
     /// The numbers of the `(m.room.member, user)` of these users, of those who have one.

@@ -15,7 +15,16 @@ const VERSIONS: [&str; 11] = [
 ];
 
 /// Features by the name of their proposal; only what works here.
-const UNSTABLE_FEATURES: &[&str] = &["org.matrix.msc3827.stable"];
+const UNSTABLE_FEATURES: &[&str] = &[
+    // jump to date
+    "org.matrix.msc3030",
+    // threads, their list, the direction and the recursion of relations
+    "org.matrix.msc3440.stable",
+    "org.matrix.msc3715.stable",
+    "org.matrix.msc3856.stable",
+    "org.matrix.msc3981",
+    "org.matrix.msc3827.stable",
+];
 
 /// `GET /_matrix/client/versions`
 pub(crate) async fn versions(

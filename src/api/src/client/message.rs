@@ -2,19 +2,18 @@
 
 use std::sync::Arc;
 
-use ::room::{Direction, EventFilter, MessagesRequest, Page, SendMessage};
+use ::room::{EventFilter, MessagesRequest, Page, SendMessage};
 use ruma_client_api::{
     filter::RoomEventFilter,
     message::{get_message_events, send_message_event},
 };
-use ruma_common::api::Direction as RequestedDirection;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use crate::{
     Args, Error, Result, Services,
     answer::Json,
-    client::{actor, page_token},
+    client::{actor, direction, page_token},
 };
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`
@@ -46,10 +45,7 @@ pub(crate) async fn messages(
     let page = MessagesRequest {
         from: page_token(request.from.as_deref())?,
         to: page_token(request.to.as_deref())?,
-        direction: match request.dir {
-            RequestedDirection::Forward => Direction::Forward,
-            RequestedDirection::Backward => Direction::Backward,
-        },
+        direction: direction(request.dir),
         limit: Some(request.limit.into()),
         filter: event_filter(&request.filter)?,
     };

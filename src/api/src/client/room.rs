@@ -6,7 +6,7 @@ use ::room::{CreateRoom, InitialState, Preset, Visibility};
 use ruma_client_api::room::{
     Visibility as RequestedVisibility,
     create_room::{self, v3::RoomPreset},
-    get_room_event, get_summary,
+    get_event_by_timestamp, get_room_event, get_summary,
 };
 use ruma_common::serde::Raw;
 use ruma_events::AnyInitialStateEvent;
@@ -16,7 +16,7 @@ use serde_json::value::RawValue;
 use crate::{
     Args, Error, Result, Services,
     answer::Json,
-    client::{actor, room_of_id_or_alias},
+    client::{actor, direction, room_of_id_or_alias},
 };
 
 /// `POST /_matrix/client/v3/createRoom`
@@ -103,6 +103,23 @@ pub(crate) async fn event(
             .rooms
             .event(&actor(args.requester), &request.room_id, &request.event_id)?;
     Ok(event.into())
+}
+
+/// `GET /_matrix/client/v1/rooms/{roomId}/timestamp_to_event`
+pub(crate) async fn event_at(
+    services: Arc<Services>,
+    args: Args<get_event_by_timestamp::v1::Request>,
+) -> Result<get_event_by_timestamp::v1::Response> {
+    let request = args.request;
+    let time = (request.ts, direction(request.dir));
+    let (event_id, origin_server_ts) = services
+        .rooms
+        .event_at(&actor(args.requester), &request.room_id, time)
+        .await?;
+    Ok(get_event_by_timestamp::v1::Response::new(
+        event_id,
+        origin_server_ts,
+    ))
 }
 
 /// `GET /_matrix/client/v1/room_summary/{roomIdOrAlias}`

@@ -8,6 +8,8 @@ use ruma_events::TimelineEventType;
 use serde::Serialize;
 use serde_json::value::RawValue as RawJsonValue;
 
+use crate::relation::Bundle;
+
 /// What the endpoint wants beside the event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Form {
@@ -18,13 +20,16 @@ pub enum Form {
 }
 
 /// What is added on reading. Absent parts are left out.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Debug, Default, Serialize)]
 pub(crate) struct Unsigned<'a> {
     /// "The time in milliseconds that has elapsed since the event was sent."
     pub age: i64,
     /// "The room membership of the user making the request, at the time of the event."
     #[serde(skip_serializing_if = "Option::is_none")]
     pub membership: Option<Cow<'a, str>>,
+    /// "The `m.relations` property is included under `unsigned` if the event has child events which can be aggregated."
+    #[serde(rename = "m.relations", skip_serializing_if = "Option::is_none")]
+    pub relations: Option<Bundle>,
     /// "The previous `content` for this event."
     #[serde(skip_serializing_if = "Option::is_none")]
     pub prev_content: Option<&'a RawJsonValue>,

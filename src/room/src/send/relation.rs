@@ -4,7 +4,10 @@ use event::build::Draft;
 use ruma_common::OwnedEventId;
 use serde::Deserialize;
 use serde_json::value::RawValue as RawJsonValue;
-use storage::{event as events, relation};
+use storage::{
+    Order, event as events,
+    relation::{self, Span},
+};
 
 use crate::{ActError, Actor, room_txn::RoomTxn};
 
@@ -60,7 +63,9 @@ impl RoomTxn<'_, '_> {
         relation: &RelatesTo,
     ) -> Result<(), ActError> {
         let (view, room) = (self.view(), self.number());
-        let children = relation::children(view, room, parent, Some("m.annotation"), MAX_COMPARED)?;
+        let span = Span::all("m.annotation");
+        let newest = (Order::Reverse, MAX_COMPARED);
+        let children = relation::children(view, room, parent, span, newest)?;
         let children: Vec<_> = children.into_iter().map(|child| child.event).collect();
         let metas = events::metas(view, room, &children)?;
         for (child, meta) in children.into_iter().zip(metas) {
