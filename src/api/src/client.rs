@@ -25,6 +25,7 @@ pub(crate) mod redact;
 pub(crate) mod relations;
 pub(crate) mod room;
 pub(crate) mod session;
+pub(crate) mod space;
 pub(crate) mod state;
 pub(crate) mod sync;
 pub(crate) mod tag;

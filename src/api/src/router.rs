@@ -19,7 +19,7 @@ use crate::{
     client::{
         account, admin, alias, backup, capabilities, config, context, device, directory, discovery,
         filter, knock, media, membership, message, presence, profile, push, read_marker, receipt,
-        redact, relations, room, session, state, sync, tag, threads, to_device, typing,
+        redact, relations, room, session, space, state, sync, tag, threads, to_device, typing,
     },
     endpoint::{
         Call, Endpoint, Limits, adjusted, endpoint, interactive, own, streaming, with_limits,
@@ -151,6 +151,8 @@ fn rooms() -> Vec<Endpoint> {
         endpoint(relations::of_rel_type),
         endpoint(relations::of_event_type),
         endpoint(threads::list),
+        endpoint(room::upgrade),
+        endpoint(space::hierarchy),
         endpoint(redact::redact),
         // people
         with_limits(RECEIPT, receipt::create),

@@ -2,7 +2,7 @@
 
 use event::{
     Pdu, RoomVersion,
-    build::{self, Place},
+    build::{self, Draft, Place},
     pdu::room_id_of_create,
 };
 use js_int::UInt;
@@ -18,15 +18,15 @@ use crate::{
 mod plan;
 
 pub use self::plan::{CreateRoom, InitialState, Preset, Visibility};
+pub(crate) use self::plan::{create_draft, levels_draft, state_draft};
 
 /// So many milliseconds is the clock of a create event moved at most.
-const MAX_MOVES: u64 = 10_000;
+pub(crate) const MAX_MOVES: u64 = 10_000;
 
 /// How the room is to be made.
 struct Making<'a> {
     actor: &'a Actor,
     request: &'a CreateRoom,
-    version: RoomVersion,
     alias: Option<OwnedRoomAliasId>,
     plan: Plan,
 }
@@ -59,7 +59,6 @@ impl Rooms {
         let making = Making {
             actor,
             request: &request,
-            version,
             alias,
             plan,
         };
@@ -67,7 +66,7 @@ impl Rooms {
         // v12: the room id is the hash of the create event, so two equal creations in one millisecond would be one room.
         for now in now..now.saturating_add(MAX_MOVES) {
             let ts = MilliSecondsSinceUnixEpoch(UInt::new_saturating(now));
-            let (room_id, create) = self.create_event(&making, ts)?;
+            let (room_id, create) = self.create_event(actor, version, &making.plan.create, ts)?;
             let commit = self.found(&room_id, version, |room| {
                 make(room, &making, create.as_ref(), ts)
             })?;
@@ -97,24 +96,26 @@ impl Rooms {
     }
 
     /// The id of the new room, and the create event where the id is made of it.
-    fn create_event(
+    pub(crate) fn create_event(
         &self,
-        making: &Making<'_>,
+        actor: &Actor,
+        version: RoomVersion,
+        create: &Draft,
         ts: MilliSecondsSinceUnixEpoch,
     ) -> Result<(OwnedRoomId, Option<Pdu>), CreateError> {
-        if !making.version.room_id_is_create_hash() {
+        if !version.room_id_is_create_hash() {
             return Ok((RoomId::new_v1(&self.options().server_name), None));
         }
         let place = Place {
-            version: making.version,
+            version,
             room_id: None,
-            sender: &making.actor.user_id,
+            sender: &actor.user_id,
             prev_events: &[],
             auth_events: &[],
             depth: UInt::from(1_u32),
             origin_server_ts: ts,
         };
-        let create = build::build(&making.plan.create, &place, &self.options().signing_key)
+        let create = build::build(create, &place, &self.options().signing_key)
             .map_err(ActError::from)?
             .sign();
         let room_id = room_id_of_create(create.event_id())

@@ -15,6 +15,7 @@ mod entry;
 mod search;
 mod summary;
 
+pub(crate) use self::summary::Outline;
 pub use self::{entry::PublishedRoom, search::DirectoryFilter, summary::RoomSummary};
 
 /// The most rooms of a page, and as many as are told when nobody says how many.

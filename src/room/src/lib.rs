@@ -11,6 +11,7 @@ mod create;
 mod directory;
 mod error;
 mod filter;
+mod hierarchy;
 mod ignored;
 mod learn;
 mod lock;
@@ -32,8 +33,10 @@ mod rooms;
 mod send;
 mod state;
 mod state_read;
+mod successor;
 mod summary;
 mod timeline;
+mod upgrade;
 mod viewer;
 mod visibility;
 
@@ -52,6 +55,9 @@ pub use self::{
     },
     error::{ActError, CreateError, ReadError},
     filter::EventFilter,
+    hierarchy::{
+        HierarchyPage, HierarchyRequest, HierarchyRoom, HierarchyToken, UnknownHierarchyToken,
+    },
     lock::{LockedRoom, StateEvent, Tip},
     members::{JoinedMember, MembersRequest},
     membership::JoinRoom,
@@ -67,6 +73,7 @@ pub use self::{
     state_read::StateFormat,
     summary::{Summary, summary},
     timeline::{Context, Direction, MessagesRequest, Page, PageToken, UnknownToken},
+    upgrade::UpgradeRoom,
     viewer::Viewer,
     visibility::HistoryVisibility,
 };

@@ -3,9 +3,9 @@
 
 use std::{collections::HashMap, sync::Arc};
 
-use event::{Pdu, auth::PowerLevels};
+use event::{Pdu, RoomVersion, auth::PowerLevels};
 use parking_lot::Mutex;
-use ruma_common::OwnedEventId;
+use ruma_common::{OwnedEventId, RoomId};
 use storage::{
     Commit,
     room::{EventNumber, RoomHead, RoomNumber},
@@ -194,6 +194,47 @@ impl LockedRoom {
         if let Some(effects) = effects {
             effects.keep(cached);
             effects.publish(&rooms.inner, *number);
+        }
+        Ok(commit)
+    }
+
+    /// As [`Self::write`], with a new room in the same batch: first `here` changes this room, then `there` stores the
+    /// first events of the new one. `None`, and nothing is written, if that room is there already. Nothing is charged.
+    ///
+    /// # Errors
+    ///
+    /// Those of the closures and of the store.
+    pub(crate) fn write_with_new<A, R, E: From<storage::Error>>(
+        &mut self,
+        (new_id, version): (&RoomId, RoomVersion),
+        mut here: impl FnMut(&mut RoomTxn<'_, '_>) -> Result<A, E>,
+        mut there: impl FnMut(&mut RoomTxn<'_, '_>, A) -> Result<R, E>,
+    ) -> Result<Commit<Option<R>>, E> {
+        let Self {
+            rooms,
+            number,
+            cached,
+        } = self;
+        let mut effects = None;
+        let commit = rooms.inner.store.write(|txn| {
+            effects = None;
+            let Some(new) = storage::room::allocate(txn, new_id)? else {
+                return Ok(None);
+            };
+            let mut room = RoomTxn::begin(txn, &rooms.inner, *number, cached, Charges::Free)?;
+            let given = here(&mut room)?;
+            let old_effects = room.finish()?;
+            let head = RoomHead::new(new_id.to_owned(), version.id().as_str());
+            let mut new_cached = Cached::of(head);
+            let mut room = RoomTxn::begin(txn, &rooms.inner, new, &mut new_cached, Charges::Free)?;
+            let value = there(&mut room, given)?;
+            effects = Some((old_effects, new, room.finish()?));
+            Ok::<_, E>(Some(value))
+        })?;
+        if let Some((here, new, there)) = effects {
+            here.keep(cached);
+            here.publish(&rooms.inner, *number);
+            there.publish(&rooms.inner, new);
         }
         Ok(commit)
     }

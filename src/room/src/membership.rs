@@ -413,6 +413,17 @@ impl RoomTxn<'_, '_> {
         self.change_membership(actor, change).map(drop)
     }
 
+    /// A ban that a new room takes over from the one that it replaces.
+    pub(crate) fn ban_at_creation(
+        &mut self,
+        actor: &Actor,
+        target: &UserId,
+        reason: Option<&str>,
+    ) -> Result<(), ActError> {
+        let change = Change::new(target, Membership::Ban, reason);
+        self.change_membership(actor, change).map(drop)
+    }
+
     /// An invite that belongs to the making of a room. "This flag makes the server set the `is_direct` flag on the
     /// `m.room.member` events sent to the users in `invite`."
     pub(crate) fn invite_at_creation(

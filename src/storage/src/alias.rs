@@ -73,6 +73,14 @@ pub fn create(txn: &mut Txn<'_>, name: &RoomAliasId, alias: Alias) -> Result<boo
     Ok(true)
 }
 
+/// Makes an alias that was read in the same batch, under the lock of its room, name another room.
+pub fn change_room(txn: &mut Txn<'_>, name: &RoomAliasId, alias: Alias, room: RoomNumber) {
+    delete(txn, name, alias);
+    let alias = Alias { room, ..alias };
+    txn.put(alias_key(name), encode(&alias));
+    txn.put(room_key(room).raw(name.as_bytes()), []);
+}
+
 /// Removes an alias that was read in the same batch.
 pub fn delete(txn: &mut Txn<'_>, name: &RoomAliasId, alias: Alias) {
     txn.delete(alias_key(name));
@@ -83,7 +91,7 @@ pub fn delete(txn: &mut Txn<'_>, name: &RoomAliasId, alias: Alias) {
 mod tests {
     use ruma_common::room_alias_id;
 
-    use super::{Alias, by_room, count, create, delete, of};
+    use super::{Alias, by_room, change_room, count, create, delete, of};
     use crate::{Error, room::RoomNumber, user::UserNumber};
 
     #[tokio::test]
@@ -107,14 +115,26 @@ mod tests {
             assert_eq!(count(view, first.room, 9).unwrap(), 1);
             assert!(by_room(view, first.room, 0).unwrap().is_empty());
         });
+        let moved = store.write::<_, Error>(|txn| {
+            change_room(txn, name, first, second.room);
+            Ok(())
+        });
+        moved.unwrap().durable().await;
+        store.read(|view| {
+            let of_second = by_room(view, second.room, 9).unwrap();
+            assert_eq!(of_second, [name]);
+            assert!(by_room(view, first.room, 9).unwrap().is_empty());
+        });
         let gone = store.write::<_, Error>(|txn| {
-            delete(txn, name, first);
+            let alias = of(txn, name)?.unwrap();
+            assert_eq!(alias, second);
+            delete(txn, name, alias);
             Ok(())
         });
         gone.unwrap().durable().await;
         store.read(|view| {
             assert_eq!(of(view, name).unwrap(), None);
-            assert!(by_room(view, first.room, 9).unwrap().is_empty());
+            assert!(by_room(view, second.room, 9).unwrap().is_empty());
         });
     }
 }

@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use ::room::{CreateRoom, InitialState, Preset, Visibility};
+use ::room::{CreateRoom, InitialState, Preset, UpgradeRoom, Visibility};
 use ruma_client_api::room::{
     Visibility as RequestedVisibility,
     create_room::{self, v3::RoomPreset},
-    get_event_by_timestamp, get_room_event, get_summary,
+    get_event_by_timestamp, get_room_event, get_summary, upgrade_room,
 };
 use ruma_common::serde::Raw;
 use ruma_events::AnyInitialStateEvent;
@@ -131,4 +131,20 @@ pub(crate) async fn summary(
     let requester = args.requester.ok_or_else(Error::missing_token)?;
     let room_id = room_of_id_or_alias(&services, args.request.room_id_or_alias)?;
     Json::of(&services.rooms.room_summary(&actor(requester), &room_id)?)
+}
+
+/// `POST /_matrix/client/v3/rooms/{roomId}/upgrade`
+pub(crate) async fn upgrade(
+    services: Arc<Services>,
+    args: Args<upgrade_room::v3::Request>,
+) -> Result<upgrade_room::v3::Response> {
+    let request = args.request;
+    let upgrade = UpgradeRoom {
+        version: request.new_version,
+        additional_creators: request.additional_creators,
+    };
+    let actor = actor(args.requester);
+    let rooms = &services.rooms;
+    let new = rooms.upgrade(&actor, &request.room_id, upgrade).await?;
+    Ok(upgrade_room::v3::Response::new(new))
 }

@@ -115,7 +115,7 @@ pub(super) fn plan(
     let power_levels = power_levels_content(request, version, creator, &create)?;
     let mut rest = Vec::new();
     if let Some(alias) = alias {
-        rest.push(state(
+        rest.push(state_draft(
             "m.room.canonical_alias",
             &json!({ "alias": alias.as_str() }),
         ));
@@ -123,12 +123,12 @@ pub(super) fn plan(
     preset_state(request, &mut rest);
     initial_state(request, &mut rest)?;
     if let Some(name) = &request.name {
-        rest.push(state("m.room.name", &json!({ "name": name })));
+        rest.push(state_draft("m.room.name", &json!({ "name": name })));
     }
     if let Some(topic) = &request.topic {
         // "An `m.room.topic` event with a `text/plain` mimetype will be sent into the room."
         let rich = json!({ "m.text": [{ "body": topic, "mimetype": "text/plain" }] });
-        rest.push(state(
+        rest.push(state_draft(
             "m.room.topic",
             &json!({ "topic": topic, "m.topic": rich }),
         ));
@@ -138,6 +138,27 @@ pub(super) fn plan(
         power_levels: draft("m.room.power_levels", "", raw(&power_levels)),
         rest,
     })
+}
+
+/// The create event of a room, alone.
+pub(crate) fn create_draft(
+    request: &CreateRoom,
+    version: RoomVersion,
+    creator: &UserId,
+) -> Result<Draft, CreateError> {
+    let content = create_content(request, version, creator)?;
+    Ok(draft("m.room.create", "", raw(&content)))
+}
+
+/// The power levels that such a room has if nobody asks for others.
+pub(crate) fn levels_draft(
+    request: &CreateRoom,
+    version: RoomVersion,
+    creator: &UserId,
+) -> Result<Draft, CreateError> {
+    let create = create_content(request, version, creator)?;
+    let levels = power_levels_content(request, version, creator, &create)?;
+    Ok(draft("m.room.power_levels", "", raw(&levels)))
 }
 
 fn create_content(
@@ -327,7 +348,7 @@ fn preset_state(request: &CreateRoom, rest: &mut Vec<Draft>) {
             .iter()
             .any(|given| given.event_type == event_type && given.state_key.is_empty())
         {
-            rest.push(state(event_type, &content));
+            rest.push(state_draft(event_type, &content));
         }
     }
 }
@@ -387,7 +408,7 @@ fn raw(content: &CanonicalJsonObject) -> Box<RawJsonValue> {
 }
 
 /// A state event with an empty key.
-fn state(event_type: &str, content: &serde_json::Value) -> Draft {
+pub(crate) fn state_draft(event_type: &str, content: &serde_json::Value) -> Draft {
     let content = serde_json::value::to_raw_value(content).expect("plain values always serialise");
     draft(event_type, "", content)
 }

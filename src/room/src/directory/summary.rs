@@ -1,19 +1,26 @@
-//! `GET /room_summary`: what a room is, for who thinks about entering it.
+//! What a room is, for who thinks about entering it: `GET /room_summary`, and each room of a space's hierarchy.
 
 use ruma_common::{OwnedRoomId, RoomId};
 use serde::{Deserialize, Serialize};
-use storage::{membership::Membership, state};
+use storage::{directory::Entry, membership::Membership, state};
 
-use super::entry::{PublishedRoom, is_open, told};
+use super::entry::{PublishedRoom, told};
 use crate::{Actor, ReadError, membership::restricted::JoinRules, rooms::Rooms, viewer::Viewer};
 
 /// "A summary of the room."
 #[derive(Clone, Debug, Serialize)]
 pub struct RoomSummary {
     #[serde(flatten)]
-    room: PublishedRoom,
+    outline: Outline,
     /// "The membership state of the user."
     membership: &'static str,
+}
+
+/// What is told of a room to everybody who could enter it.
+#[derive(Clone, Debug, Serialize)]
+pub(crate) struct Outline {
+    #[serde(flatten)]
+    room: PublishedRoom,
     /// "If the room is a restricted room, these are the room IDs which are specified by the join rules. Empty or omitted
     /// otherwise."
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -25,6 +32,13 @@ pub struct RoomSummary {
     room_version: String,
 }
 
+impl Outline {
+    /// "The `type` of room (from `m.room.create`), if any."
+    pub(crate) fn room_type(&self) -> Option<&str> {
+        self.room.room_type.as_deref()
+    }
+}
+
 impl Rooms {
     /// "Retrieves a summary for a room", for its members, those invited, and who could enter, ask to, or read it.
     ///
@@ -34,14 +48,25 @@ impl Rooms {
     pub fn room_summary(&self, actor: &Actor, room_id: &RoomId) -> Result<RoomSummary, ReadError> {
         self.store().read(|view| {
             self.view_room(view, actor, room_id, ReadError::NotFound, |viewer| {
-                viewer.room_summary()
+                let outline = viewer.outline()?.ok_or(ReadError::NotFound)?;
+                let membership = viewer.membership().as_str();
+                Ok(RoomSummary {
+                    outline,
+                    membership,
+                })
             })
         })
     }
 }
 
 impl Viewer<'_> {
-    fn room_summary(&mut self) -> Result<RoomSummary, ReadError> {
+    fn membership(&self) -> Membership {
+        let member = self.member();
+        member.map_or(Membership::Leave, |member| member.membership)
+    }
+
+    /// What is told of the room; `None` if the reader is not to know of it.
+    pub(crate) fn outline(&self) -> storage::Result<Option<Outline>> {
         #[derive(Deserialize)]
         struct Encryption {
             algorithm: String,
@@ -56,28 +81,49 @@ impl Viewer<'_> {
         let rules = current("m.room.join_rules")?
             .and_then(|event| event.content_as::<JoinRules>().ok())
             .filter(|rules| rules.is_restricted(self.version));
+        if !self.may_know(&entry, rules.as_ref())? {
+            return Ok(None);
+        }
         let encryption = current("m.room.encryption")?
             .and_then(|event| event.content_as::<Encryption>().ok())
             .map(|encryption| encryption.algorithm);
-        let member = self.member();
-        let membership = member.map_or(Membership::Leave, |member| member.membership);
-        let inside = [Membership::Join, Membership::Invite, Membership::Knock];
-        let shown = inside.contains(&membership)
-            || is_open(&entry)
-            || match &rules {
-                Some(rules) => rules.let_in(self.view, self.actor.user)?,
-                None => false,
-            };
-        if !shown {
-            return Err(ReadError::NotFound);
-        }
         let allowed = rules.iter().flat_map(JoinRules::allowed_rooms);
-        Ok(RoomSummary {
-            membership: membership.as_str(),
+        Ok(Some(Outline {
             allowed_room_ids: allowed.map(ToOwned::to_owned).collect(),
             encryption,
             room_version: self.head.version.clone(),
             room: PublishedRoom::new(entry, self.head.joined),
-        })
+        }))
+    }
+
+    /// "The server should return any rooms where at least one of the following conditions is true." `rules` are the join
+    /// rules if they let members of other rooms in.
+    fn may_know(&self, entry: &Entry, rules: Option<&JoinRules>) -> storage::Result<bool> {
+        // "The room's `m.room.history_visibility` is set to `world_readable`."
+        if entry.world_readable {
+            return Ok(true);
+        }
+        match self.membership() {
+            // "The requesting user is currently a member", or "the user's room membership is `invite`". Who has asked to
+            // be let in knows of the room as well.
+            Membership::Join | Membership::Invite | Membership::Knock => return Ok(true),
+            // No join rule lets them in.
+            Membership::Ban => return Ok(false),
+            Membership::Leave => {}
+        }
+        let flags = self.version.authorization();
+        // "The room's join rules are set to `public`", or "the room is 'knockable' (the room's join rules are set to
+        // `knock`, or `knock_restricted`, in a room version that supports those settings)".
+        let open = match entry.join_rule.as_str() {
+            "public" => true,
+            "knock" => flags.knocking,
+            "knock_restricted" => flags.knock_restricted_join_rule,
+            _ => false,
+        };
+        // "The room's join rules are set to `restricted`, provided the user meets one of the specified conditions."
+        match rules {
+            Some(rules) if !open => rules.let_in(self.view, self.actor.user),
+            _ => Ok(open),
+        }
     }
 }

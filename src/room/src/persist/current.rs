@@ -80,6 +80,10 @@ impl RoomTxn<'_, '_> {
         let joined = |membership| membership == Some(Membership::Join);
         if is_local && joined(new) && !joined(old) {
             storage::membership::put_local(self.txn, self.number, user);
+            // Who was in before has the settings that they want.
+            if !matches!(old, Some(Membership::Leave | Membership::Ban)) {
+                self.take_over_settings(user)?;
+            }
         }
         if is_local && joined(old) && !joined(new) {
             storage::membership::delete_local(self.txn, self.number, user);
