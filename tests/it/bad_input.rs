@@ -45,7 +45,11 @@ fn routes() -> impl Iterator<Item = Route> {
 
 /// Whether it takes JSON: all but uploads of files.
 fn has_body(route: &Route) -> bool {
-    route.method != Method::GET && !route.path.ends_with("/upload")
+    route.method != Method::GET && !is_upload(route.path)
+}
+
+fn is_upload(path: &str) -> bool {
+    path.starts_with("/_matrix/media/") && path.contains("/upload")
 }
 
 fn ends_session(path: &str) -> bool {

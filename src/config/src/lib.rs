@@ -29,7 +29,7 @@ pub use rate_limits::{Rate, RateLimits};
 pub use secret::Secret;
 pub use section::{
     Durability, Listener, Log, LogFormat, Media, Presence, Registration, RegistrationMode, Rooms,
-    Server, Storage,
+    Server, Storage, UploadQuota,
 };
 
 use layer::{Layer, Origin, Overlay};

@@ -86,7 +86,7 @@ pub struct RateLimits {
     pub invites_per_issuer: Rate,
     /// New rooms by one user.
     pub room_creation: Rate,
-    /// Uploads by one user.
+    /// Uploads by one user, and URLs that are fetched for one.
     pub media_create: Rate,
     /// Presence that one user sets, apart from what comes with `/sync`.
     pub presence_per_user: Rate,

@@ -73,6 +73,16 @@ pub struct Media {
     pub max_upload_size: u64,
     /// Whether the deprecated endpoints, which ask nobody who they are, serve what is uploaded from now on.
     pub legacy_endpoints: bool,
+    /// How many addresses a user may have that wait for their content.
+    pub max_pending_uploads: u32,
+    /// How much a user may upload in how much time; all of these hold.
+    pub upload_quotas: Vec<UploadQuota>,
+    /// Whether URLs are fetched for those who want to see what is behind them.
+    pub url_previews: bool,
+    /// Networks that are not for everybody and are fetched from all the same.
+    pub url_preview_allowed_ranges: Vec<IpNet>,
+    /// Networks that are not fetched from, beside those that are not for everybody.
+    pub url_preview_denied_ranges: Vec<IpNet>,
     /// Keeps the files in this bucket of an S3 object store instead of on disk.
     pub s3_bucket: Option<String>,
     /// The object store's URL; by default that of AWS for the region.
@@ -83,6 +93,16 @@ pub struct Media {
     pub s3_access_key_id: Option<Secret>,
     /// The key.
     pub s3_secret_access_key: Option<Secret>,
+}
+
+/// One entry of `media.upload_quotas`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UploadQuota {
+    /// In how much time.
+    pub window_seconds: u32,
+    /// How many bytes.
+    pub bytes: u64,
 }
 
 /// `[registration]`: who may make an account.
@@ -189,6 +209,11 @@ impl Default for Media {
             path: PathBuf::from("./data/media"),
             max_upload_size: 50 << 20,
             legacy_endpoints: false,
+            max_pending_uploads: 5,
+            upload_quotas: Vec::new(),
+            url_previews: false,
+            url_preview_allowed_ranges: Vec::new(),
+            url_preview_denied_ranges: Vec::new(),
             s3_bucket: None,
             s3_endpoint: None,
             s3_region: None,
@@ -265,6 +290,15 @@ fn check_media(media: &Media) -> Result<(), ConfigError> {
     // Positions in files and in answers are signed numbers in many clients.
     if media.max_upload_size == 0 || media.max_upload_size > 1 << 40 {
         return conflict("media.max_upload_size: between 1 byte and 1 TiB");
+    }
+    if media.max_pending_uploads == 0 || media.max_pending_uploads > 1000 {
+        return conflict("media.max_pending_uploads: between 1 and 1000");
+    }
+    let empty = |quota: &UploadQuota| quota.window_seconds == 0;
+    if media.upload_quotas.len() > 10 || media.upload_quotas.iter().any(empty) {
+        return conflict(
+            "media.upload_quotas: at most 10, each with a window of at least a second",
+        );
     }
     if media.s3_access_key_id.is_some() != media.s3_secret_access_key.is_some() {
         return conflict("media.s3_access_key_id and media.s3_secret_access_key: both or none");

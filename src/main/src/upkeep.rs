@@ -34,7 +34,7 @@ async fn write_last_seen(auth: Auth) {
     }
 }
 
-/// Removes what a crash has left, and files that nothing names any more.
+/// Removes what a crash has left, files that nothing names any more, and addresses whose content did not come.
 async fn clean_media(media: Media) {
     loop {
         match media.remove_orphans().await {
@@ -46,6 +46,14 @@ async fn clean_media(media: Media) {
             Ok(0) => {}
             Ok(files) => tracing::info!(files, "files of media that nothing names were removed"),
             Err(error) => tracing::error!(%error, "files of media could not be removed"),
+        }
+        match media.remove_expired().await {
+            Ok(0) => {}
+            Ok(addresses) => tracing::info!(addresses, "addresses without content were removed"),
+            Err(error) => tracing::error!(%error, "addresses without content could not be removed"),
+        }
+        if let Err(error) = media.remove_expired_previews().await {
+            tracing::error!(%error, "old previews of URLs could not be removed");
         }
         tokio::time::sleep(CLEANING_INTERVAL).await;
     }

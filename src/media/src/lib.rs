@@ -10,7 +10,9 @@
 //! | `content` | content types, names of files, the headers of an answer |
 //! | `blob` | the bytes: staging, placing, reading, removing |
 //! | `upload`, `download` | an address and its bytes |
+//! | `create` | addresses that are given out before their bytes |
 //! | `thumbnail` | decoding hostile images within limits, sizes, making each thumbnail once |
+//! | `preview` | what is behind a URL: fetching pages and images that somebody else chose |
 //! | `garbage` | deletion, quarantine, removing what nothing names any more |
 //! | `orphan` | removing what a crash left and no row ever named |
 //! | `copy` | the files as a backup sees them |
@@ -18,10 +20,12 @@
 mod blob;
 mod content;
 mod copy;
+mod create;
 mod download;
 mod garbage;
 mod id;
 mod orphan;
+mod preview;
 #[cfg(test)]
 mod testing;
 mod thumbnail;
@@ -36,12 +40,16 @@ use tokio::sync::{Mutex, MutexGuard, RwLock};
 pub use blob::{BlobError, ByteStream};
 pub use content::{ContentHeaders, ContentType, SECURITY_HEADERS};
 pub use copy::{Held, StoredFile};
+pub use create::{CreateError, Created, WaitError};
 pub use download::{Access, Download, DownloadError};
 pub use id::MediaId;
+pub use preview::PreviewError;
 pub use thumbnail::{Method, ThumbnailError, ThumbnailRequest};
 pub use upload::{Upload, UploadError};
 
 use blob::Blobs;
+use create::Waiting;
+use preview::Previews;
 use thumbnail::Thumbnails;
 
 /// How many locks the hashes share.
@@ -68,6 +76,10 @@ struct Inner {
     server_name: OwnedServerName,
     max_upload_size: u64,
     legacy_endpoints: bool,
+    max_pending_uploads: usize,
+    quotas: Vec<config::UploadQuota>,
+    waiting: Waiting,
+    previews: Option<Previews>,
     blobs: Blobs,
     thumbnails: Thumbnails,
     /// Held from before a file is put into its place until the row that names it is durable, and over the removal of a
@@ -82,23 +94,28 @@ impl Media {
     /// Opens the directory or the bucket, and removes what uploads have left there that did not end.
     pub async fn open(store: Store, clock: Clock, options: Options) -> Result<Self, BlobError> {
         let blobs = Blobs::open(&options.config).await?;
-        Ok(Self::on(store, clock, &options, blobs))
+        Self::on(store, clock, &options, blobs)
     }
 
-    fn on(store: Store, clock: Clock, options: &Options, blobs: Blobs) -> Self {
-        Self {
+    fn on(store: Store, clock: Clock, options: &Options, blobs: Blobs) -> Result<Self, BlobError> {
+        Ok(Self {
             inner: Arc::new(Inner {
                 store,
                 clock,
                 server_name: options.server_name.clone(),
                 max_upload_size: options.config.max_upload_size,
                 legacy_endpoints: options.config.legacy_endpoints,
+                max_pending_uploads: usize::try_from(options.config.max_pending_uploads)
+                    .unwrap_or(usize::MAX),
+                quotas: options.config.upload_quotas.clone(),
+                waiting: Waiting::default(),
+                previews: Previews::new(&options.config)?,
                 blobs,
                 thumbnails: Thumbnails::new(),
                 places: (0..LOCKS).map(|_| Mutex::new(())).collect(),
                 removing: Arc::default(),
             }),
-        }
+        })
     }
 
     /// The most bytes of one file: `m.upload.size`.

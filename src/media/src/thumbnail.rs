@@ -130,6 +130,26 @@ impl Thumbnails {
     }
 }
 
+impl Thumbnails {
+    /// Type, width and height of an image, from its first bytes; nothing if it is none that is decoded here.
+    pub(crate) async fn measure(&self, image: Bytes) -> Option<(&'static str, (u32, u32))> {
+        let measure = move || {
+            let input: Input = Box::new(io::Cursor::new(image));
+            let image = decode::open(input, decode::Deadline::new())?;
+            Ok((image.format.content_type(), image.size))
+        };
+        self.pool.run(measure).await?.ok()
+    }
+
+    /// Runs what takes a processor's time on a thread of the decoders; nothing if too many wait for one.
+    pub(crate) async fn on_a_thread<R: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<R> + Send + 'static,
+    ) -> Option<Result<R>> {
+        self.pool.run(work).await
+    }
+}
+
 impl Media {
     /// A thumbnail of what `mxc://<origin>/<id>` names. Nothing where [`Media::download`] answers nothing.
     pub async fn thumbnail(

@@ -3,6 +3,10 @@
 //!
 //! A file that nothing names any more is noted as garbage; whoever removes it calls [`forget`] afterwards.
 
+pub mod pending;
+pub mod preview;
+pub mod usage;
+
 use minicbor::{Decode, Encode};
 use ruma_common::ServerName;
 

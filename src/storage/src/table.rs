@@ -200,6 +200,16 @@ pub const MEDIA_BLOB: Table = Table::new(Family::Index, 0x41, "media_blob");
 pub const MEDIA_GARBAGE: Table = Table::new(Family::Index, 0x42, "media_garbage");
 /// SHA-256 of a file, width, height, method, animated -> the thumbnail.
 pub const MEDIA_THUMBNAIL: Table = Table::new(Family::Index, 0x43, "media_thumbnail");
+/// Media id of an address that waits for its content -> whose it is, until when.
+pub const MEDIA_PENDING: Table = Table::new(Family::Queue, 0x68, "media_pending");
+/// User number -> the addresses of that user that wait for their content.
+pub const MEDIA_PENDING_OF_USER: Table = Table::new(Family::Queue, 0x69, "media_pending_of_user");
+/// SHA-256 of a URL -> its preview, until when.
+pub const URL_PREVIEW: Table = Table::new(Family::Queue, 0x6a, "url_preview");
+/// Time in milliseconds, media id of an image that was fetched for a preview and is kept until then -> nothing.
+pub const PREVIEW_IMAGE: Table = Table::new(Family::Queue, 0x6b, "preview_image");
+/// User number, window in milliseconds -> bytes uploaded in it, by pieces of the window.
+pub const MEDIA_USAGE: Table = Table::new(Family::User, 0x68, "media_usage");
 /// User number, room number -> stamped current membership.
 pub const MEMBER: Table = Table::new(Family::User, 0x20, "member");
 /// User number -> what outlives the process of their presence.

@@ -11,16 +11,23 @@ use std::{sync::Arc, time::Duration};
 use axum::body::Body;
 use http::{HeaderName, HeaderValue, Response, header};
 use js_int::UInt;
-use media::{Access, Download, MediaId, Method, SECURITY_HEADERS, ThumbnailRequest, Upload};
+use media::{
+    Access, Download, MediaId, Method, SECURITY_HEADERS, ThumbnailRequest, Upload, UploadError,
+};
 use ruma_client_api::{
     authenticated_media::{
         get_content, get_content_as_filename, get_content_thumbnail, get_media_config,
+        get_media_preview,
     },
     media as legacy,
 };
-use ruma_common::{ServerName, media as ruma};
+use ruma_common::{MilliSecondsSinceUnixEpoch, ServerName, media as ruma};
 
-use crate::{Args, Error, Result, Services, answer::Answer, extract::Unread};
+use crate::{
+    Args, Error, Result, Services,
+    answer::{Answer, Json},
+    extract::Unread,
+};
 
 /// A file of the largest size comes within this at 90 kB a second; from first to last byte, not for each read.
 const UPLOAD_TIMEOUT: Duration = Duration::from_secs(600);
@@ -40,10 +47,43 @@ pub(crate) async fn upload(
         uploader: args.requester.user,
         declared_size: body.declared_size(),
     };
-    let uploading = services.media.upload(body.stream(), upload);
+    let uri = in_time(services.media.upload(body.stream(), upload)).await?;
+    Ok(legacy::create_content::v3::Response::new(uri))
+}
+
+/// POST /_matrix/media/v1/create
+pub(crate) async fn create(
+    services: Arc<Services>,
+    args: Args<legacy::create_mxc_uri::v1::Request>,
+) -> Result<legacy::create_mxc_uri::v1::Response> {
+    let created = services.media.create(args.requester.user).await?;
+    let mut response = legacy::create_mxc_uri::v1::Response::new(created.uri);
+    let expires = UInt::new_saturating(created.expires_ms);
+    response.unused_expires_at = Some(MilliSecondsSinceUnixEpoch(expires));
+    Ok(response)
+}
+
+/// PUT /_matrix/media/v3/upload/{serverName}/{mediaId}
+pub(crate) async fn upload_to(
+    services: Arc<Services>,
+    args: Args<legacy::create_content_async::v3::Request>,
+    mut body: Unread,
+) -> Result<Json> {
+    let id = media_id(&args.request.media_id)?;
+    let upload = Upload {
+        content_type: args.request.content_type,
+        file_name: args.request.filename,
+        uploader: args.requester.user,
+        declared_size: body.declared_size(),
+    };
+    let to = (&*args.request.server_name, id);
+    in_time(services.media.upload_to(to, body.stream(), upload)).await?;
+    Ok(Json::object([]))
+}
+
+async fn in_time<T>(uploading: impl Future<Output = Result<T, UploadError>>) -> Result<T> {
     match tokio::time::timeout(UPLOAD_TIMEOUT, uploading).await {
-        Ok(Ok(content_uri)) => Ok(legacy::create_content::v3::Response::new(content_uri)),
-        Ok(Err(error)) => Err(error.into()),
+        Ok(uploaded) => Ok(uploaded?),
         Err(_) => Err(Error::timeout()),
     }
 }
@@ -56,6 +96,26 @@ pub(crate) async fn config(
     Ok(get_media_config::v1::Response::new(upload_size(&services)))
 }
 
+/// GET /_matrix/client/v1/media/preview_url
+pub(crate) async fn preview(
+    services: Arc<Services>,
+    args: Args<get_media_preview::v1::Request>,
+) -> Result<Json> {
+    Ok(Json(
+        services.media.preview(&args.request.url).await?.into(),
+    ))
+}
+
+/// GET /_matrix/media/v3/preview_url: it needs a token, so it is served even where the other old endpoints are not.
+pub(crate) async fn legacy_preview(
+    services: Arc<Services>,
+    args: Args<legacy::get_media_preview::v3::Request>,
+) -> Result<Json> {
+    Ok(Json(
+        services.media.preview(&args.request.url).await?.into(),
+    ))
+}
+
 /// GET /_matrix/client/v1/media/download/{serverName}/{mediaId}
 pub(crate) async fn download(
     services: Arc<Services>,
@@ -66,6 +126,7 @@ pub(crate) async fn download(
         &request.server_name,
         &request.media_id,
         Access::Authenticated,
+        request.timeout_ms,
     )
     .download(&services, None)
     .await
@@ -81,6 +142,7 @@ pub(crate) async fn download_as(
         &request.server_name,
         &request.media_id,
         Access::Authenticated,
+        request.timeout_ms,
     )
     .download(&services, Some(&request.filename))
     .await
@@ -98,6 +160,7 @@ pub(crate) async fn thumbnail(
         &request.server_name,
         &request.media_id,
         Access::Authenticated,
+        request.timeout_ms,
     )
     .thumbnail(&services, wanted)
     .await
@@ -118,9 +181,14 @@ pub(crate) async fn legacy_download(
     args: Args<legacy::get_content::v3::Request>,
 ) -> Result<Content> {
     let request = args.request;
-    Asked(&request.server_name, &request.media_id, Access::Legacy)
-        .download(&services, None)
-        .await
+    Asked(
+        &request.server_name,
+        &request.media_id,
+        Access::Legacy,
+        request.timeout_ms,
+    )
+    .download(&services, None)
+    .await
 }
 
 /// GET /_matrix/media/v3/download/{serverName}/{mediaId}/{fileName}
@@ -129,9 +197,14 @@ pub(crate) async fn legacy_download_as(
     args: Args<legacy::get_content_as_filename::v3::Request>,
 ) -> Result<Content> {
     let request = args.request;
-    Asked(&request.server_name, &request.media_id, Access::Legacy)
-        .download(&services, Some(&request.filename))
-        .await
+    Asked(
+        &request.server_name,
+        &request.media_id,
+        Access::Legacy,
+        request.timeout_ms,
+    )
+    .download(&services, Some(&request.filename))
+    .await
 }
 
 /// GET /_matrix/media/v3/thumbnail/{serverName}/{mediaId}
@@ -142,33 +215,43 @@ pub(crate) async fn legacy_thumbnail(
     let request = args.request;
     let size = (request.width, request.height);
     let wanted = wanted(size, request.method, request.animated)?;
-    Asked(&request.server_name, &request.media_id, Access::Legacy)
-        .thumbnail(&services, wanted)
-        .await
+    Asked(
+        &request.server_name,
+        &request.media_id,
+        Access::Legacy,
+        request.timeout_ms,
+    )
+    .thumbnail(&services, wanted)
+    .await
 }
 
 fn upload_size(services: &Services) -> UInt {
     UInt::new_saturating(services.media.max_upload_size())
 }
 
-/// Origin and media id as they were sent, and by which way.
-struct Asked<'a>(&'a ServerName, &'a str, Access);
+/// Origin and media id as they were sent, by which way, and how long the client waits for content that is to come.
+struct Asked<'a>(&'a ServerName, &'a str, Access, Duration);
 
 impl Asked<'_> {
     async fn download(&self, services: &Services, name: Option<&str>) -> Result<Content> {
-        let Self(origin, id, access) = *self;
+        let Self(origin, id, access, timeout) = *self;
         let id = media_id(id)?;
-        let found = services.media.download(origin, &id, access, name).await?;
+        let media = &services.media;
+        let mut found = media.download(origin, &id, access, name).await?;
+        if found.is_none() && media.wait_for_upload(origin, &id, access, timeout).await? {
+            found = media.download(origin, &id, access, name).await?;
+        }
         found.map(Content).ok_or_else(no_media)
     }
 
     async fn thumbnail(&self, services: &Services, wanted: ThumbnailRequest) -> Result<Content> {
-        let Self(origin, id, access) = *self;
+        let Self(origin, id, access, timeout) = *self;
         let id = media_id(id)?;
-        let found = services
-            .media
-            .thumbnail(origin, &id, access, wanted)
-            .await?;
+        let media = &services.media;
+        let mut found = media.thumbnail(origin, &id, access, wanted).await?;
+        if found.is_none() && media.wait_for_upload(origin, &id, access, timeout).await? {
+            found = media.thumbnail(origin, &id, access, wanted).await?;
+        }
         found.map(Content).ok_or_else(no_media)
     }
 }

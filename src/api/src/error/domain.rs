@@ -8,7 +8,7 @@ use auth::{
 };
 use http::StatusCode;
 use limit::TooSoon;
-use media::{DownloadError, ThumbnailError, UploadError};
+use media::{DownloadError, PreviewError, ThumbnailError, UploadError, WaitError};
 use room::{ActError, AliasError, CreateError, ReadError};
 use ruma_common::api::error::{
     ErrorKind, ResourceLimitExceededErrorData, UnknownTokenErrorData, WrongRoomKeysVersionErrorData,
@@ -386,9 +386,53 @@ impl From<UploadError> for Error {
     fn from(error: UploadError) -> Self {
         match error {
             UploadError::TooLarge => Self::too_large("The file is too large"),
+            // "M_FORBIDDEN […] The user has reached a quota for uploaded content."
+            UploadError::Quota => Self::forbidden("Your quota for uploads is used up"),
+            UploadError::Unknown => Self::not_found("Unknown media ID"),
+            UploadError::OtherUser => Self::forbidden("This media ID belongs to another user"),
+            UploadError::Overwrite => Self::new(
+                StatusCode::CONFLICT,
+                ErrorKind::CannotOverwriteMedia,
+                "Media already uploaded",
+            ),
             UploadError::BrokenOff => Self::unknown("The request body could not be read"),
             UploadError::Blob(error) => failed("an upload", &error),
             UploadError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<media::CreateError> for Error {
+    fn from(error: media::CreateError) -> Self {
+        match error {
+            media::CreateError::TooManyPending { retry_after } => {
+                Self::too_many_requests(retry_after)
+            }
+            media::CreateError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<PreviewError> for Error {
+    fn from(error: PreviewError) -> Self {
+        match error {
+            PreviewError::Off => Self::not_found("URL previews are disabled on this server"),
+            PreviewError::Url => Self::invalid_param("`url` is no URL that can be fetched"),
+            PreviewError::Busy => busy(),
+            PreviewError::Blob(_) | PreviewError::Storage(_) => failed("a URL preview", &error),
+        }
+    }
+}
+
+impl From<WaitError> for Error {
+    fn from(error: WaitError) -> Self {
+        match error {
+            WaitError::NotYetUploaded => Self::new(
+                StatusCode::GATEWAY_TIMEOUT,
+                ErrorKind::NotYetUploaded,
+                "Content has not yet been uploaded",
+            ),
+            WaitError::Storage(error) => error.into(),
         }
     }
 }
