@@ -131,6 +131,27 @@ where
     })
 }
 
+/// An endpoint that many clients call without a query parameter that the specification wants: it is added (`name=value`).
+pub(crate) fn with_default<R, F, A>(
+    parameter: &'static str,
+    handler: impl Fn(Arc<Services>, Args<R>) -> F + Copy + Send + Sync + 'static,
+) -> Endpoint
+where
+    R: IncomingRequest<Authentication: Authenticate> + Send + 'static,
+    F: Future<Output = Result<A>> + Send + 'static,
+    A: Answer,
+{
+    erased::<R>(move |services, request| {
+        Box::pin(async move {
+            let limits = &Limits::DEFAULT;
+            let mut received =
+                Received::read::<R::Authentication>(&services, request, limits).await?;
+            received.add_parameter(parameter);
+            handler(services, received.parse()?).await?.into_response()
+        })
+    })
+}
+
 /// An endpoint with user-interactive authentication. `auth` is taken out of the body before ruma sees it: ruma refuses
 /// old forms that clients still send.
 pub(crate) fn interactive<R, F, A>(

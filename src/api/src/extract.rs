@@ -9,6 +9,7 @@ use http::{HeaderMap, Method, header, request::Parts};
 use http_body_util::{BodyDataStream, BodyExt as _};
 use limit::Limit;
 use ruma_common::api::{IncomingRequest, IncomingRequestExt as _};
+use url::form_urlencoded;
 
 use crate::{
     Error, Peer, Result, Services, address, endpoint::Limits, identity::Authenticate, json,
@@ -27,6 +28,17 @@ pub(crate) struct Args<R: IncomingRequest<Authentication: Authenticate>> {
     pub address: IpAddr,
     /// The body as it was sent; never empty when it is JSON.
     pub body: Bytes,
+    /// The query as it was sent.
+    pub query: String,
+}
+
+impl<R: IncomingRequest<Authentication: Authenticate>> Args<R> {
+    /// A parameter of the query as it was written: for what ruma does not know.
+    pub(crate) fn query_parameter(&self, name: &str) -> Option<String> {
+        form_urlencoded::parse(self.query.as_bytes())
+            .find(|(own, _)| own == name)
+            .map(|(_, value)| value.into_owned())
+    }
 }
 
 /// A request that has been let in and not been parsed.
@@ -94,18 +106,35 @@ impl<I> Received<I> {
         Ok((received, unread))
     }
 
+    /// Adds a parameter (`name=value`) to a query that does not have it.
+    pub(crate) fn add_parameter(&mut self, parameter: &str) {
+        let uri = &self.head.uri;
+        let query = uri.query().unwrap_or_default();
+        let name = parameter.split('=').next();
+        if query.split('&').any(|own| own.split('=').next() == name) {
+            return;
+        }
+        let separator = if query.is_empty() { "" } else { "&" };
+        let with = format!("{}?{query}{separator}{parameter}", uri.path());
+        if let Ok(with) = with.parse() {
+            self.head.uri = with;
+        }
+    }
+
     /// Parses a request whose `body` may have been changed after it was read.
     pub(crate) fn parse<R>(self) -> Result<Args<R>>
     where
         R: IncomingRequest<Authentication: Authenticate<Identity = I>>,
     {
         let path: Vec<&str> = self.path.iter().map(|(_, value)| value).collect();
+        let query = self.head.uri.query().unwrap_or_default().to_owned();
         let request = http::Request::from_parts(self.head, self.body.as_ref());
         Ok(Args {
             request: R::try_from_http_request(request, &path)?,
             requester: self.requester,
             address: self.address,
             body: self.body,
+            query,
         })
     }
 }

@@ -22,7 +22,8 @@ use crate::{
         redact, relations, room, session, space, state, sync, tag, threads, to_device, typing,
     },
     endpoint::{
-        Call, Endpoint, Limits, adjusted, endpoint, interactive, own, streaming, with_limits,
+        Call, Endpoint, Limits, adjusted, endpoint, interactive, own, streaming, with_default,
+        with_limits,
     },
     layer::layered,
 };
@@ -146,7 +147,7 @@ fn rooms() -> Vec<Endpoint> {
         endpoint(membership::joined_rooms),
         // events
         endpoint(message::send),
-        endpoint(message::messages),
+        with_default("dir=f", message::messages),
         endpoint(context::context),
         endpoint(room::event),
         endpoint(room::summary),

@@ -4,6 +4,8 @@ use ruma_common::{OwnedRoomId, OwnedUserId, RoomId, UserId};
 use serde::Deserialize;
 use serde_json::value::RawValue as RawJsonValue;
 
+use crate::persist::rel_type_in;
+
 /// A filter as clients give it to `/messages`, `/context` and in sync filters. Absent lists do not restrict.
 #[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
 #[serde(default)]
@@ -30,6 +32,52 @@ pub struct EventFilter {
     pub include_redundant_members: bool,
     /// Whether counts are given for each thread.
     pub unread_thread_notifications: bool,
+    /// Which relations an event has.
+    #[serde(flatten)]
+    pub relations: RelationFilter,
+}
+
+/// What a filter says of relations. Absent lists do not restrict.
+#[derive(Clone, Debug, Default, Deserialize, PartialEq, Eq)]
+#[serde(default)]
+pub struct RelationFilter {
+    /// MSC3874: "A list of relation types to include."
+    #[serde(alias = "org.matrix.msc3874.rel_types")]
+    pub rel_types: Option<Vec<String>>,
+    /// MSC3874: "A list of relation types to exclude [...] even if it is listed in the `rel_types` filter."
+    #[serde(alias = "org.matrix.msc3874.not_rel_types")]
+    pub not_rel_types: Vec<String>,
+    /// MSC3440: "A list of relation types which must be exist pointing to the event being filtered."
+    #[serde(alias = "io.element.relation_types")]
+    pub related_by_rel_types: Option<Vec<String>>,
+    /// MSC3440: "A list of senders of relations which must exist pointing to the event being filtered." With both lists,
+    /// one event must be in both.
+    #[serde(alias = "io.element.relation_senders")]
+    pub related_by_senders: Option<Vec<OwnedUserId>>,
+}
+
+impl RelationFilter {
+    fn allows_all(&self) -> bool {
+        !self.asks_for_children() && self.rel_types.is_none() && self.not_rel_types.is_empty()
+    }
+
+    /// Whether it is asked for events to which others relate.
+    pub(crate) fn asks_for_children(&self) -> bool {
+        self.related_by_rel_types.is_some() || self.related_by_senders.is_some()
+    }
+
+    fn allows(&self, content: &RawJsonValue) -> bool {
+        if self.rel_types.is_none() && self.not_rel_types.is_empty() {
+            return true;
+        }
+        let Some(rel_type) = rel_type_in(content) else {
+            return self.rel_types.is_none();
+        };
+        self.rel_types
+            .as_ref()
+            .is_none_or(|rel_types| rel_types.contains(&rel_type))
+            && !self.not_rel_types.contains(&rel_type)
+    }
 }
 
 impl EventFilter {
@@ -67,6 +115,7 @@ impl EventFilter {
             && self
                 .contains_url
                 .is_none_or(|wanted| has_url(content) == wanted)
+            && self.relations.allows(content)
     }
 
     /// Whether every event of the room is asked for.
@@ -76,6 +125,7 @@ impl EventFilter {
             && self.types.is_none()
             && self.not_types.is_empty()
             && self.contains_url.is_none()
+            && self.relations.allows_all()
     }
 }
 
@@ -170,6 +220,39 @@ mod tests {
                 filter(json).allows(sender, "m.room.message", content),
                 allowed
             );
+        }
+    }
+
+    #[test]
+    fn relation_types() {
+        let content = |rel_type: &str| {
+            raw(&format!(
+                r#"{{"m.relates_to":{{"rel_type":"{rel_type}","event_id":"$a"}}}}"#
+            ))
+        };
+        let (thread, reference, none) = (content("m.thread"), content("m.reference"), raw("{}"));
+        for (json, allowed) in [
+            (r#"{"rel_types":["m.thread"]}"#, [true, false, false]),
+            (
+                r#"{"org.matrix.msc3874.rel_types":["m.thread","m.reference"]}"#,
+                [true, true, false],
+            ),
+            (r#"{"rel_types":[]}"#, [false, false, false]),
+            (
+                r#"{"org.matrix.msc3874.not_rel_types":["m.thread"]}"#,
+                [false, true, true],
+            ),
+            (
+                r#"{"rel_types":["m.thread"],"not_rel_types":["m.thread"]}"#,
+                [false, false, false],
+            ),
+        ] {
+            let filter = filter(json);
+            assert!(!filter.allows_all());
+            for (content, allowed) in [&thread, &reference, &none].into_iter().zip(allowed) {
+                let found = filter.allows(user_id!("@a:b"), "m.room.message", content);
+                assert_eq!(found, allowed, "{json} {content}");
+            }
         }
     }
 

@@ -54,7 +54,7 @@ pub use self::{
         RoomSummary, UnknownDirectoryToken,
     },
     error::{ActError, CreateError, ReadError},
-    filter::EventFilter,
+    filter::{EventFilter, RelationFilter},
     hierarchy::{
         HierarchyPage, HierarchyRequest, HierarchyRoom, HierarchyToken, UnknownHierarchyToken,
     },

@@ -91,7 +91,8 @@ impl Viewer<'_> {
     }
 
     /// The state at a place in the timeline, or `otherwise` if the reader may not see what stands there. Who has left
-    /// sees nothing later than the leave. Before the room's first event there is none.
+    /// sees nothing later than the leave. Before the room's first event there is no member: the first timeline that a client
+    /// gets may begin there, and what it means is who was there first.
     fn state_at_token(
         &mut self,
         token: PageToken,
@@ -107,10 +108,24 @@ impl Viewer<'_> {
             Standing::Joined | Standing::Never | Standing::Forgotten => place,
         };
         let Some(entry) = self.entry_at(place)? else {
-            return Ok(StateRef::EMPTY);
+            return self.first_members(otherwise);
         };
         let meta = self.meta(entry.event)?;
         if self.may_see_meta(entry.event, &meta)? {
+            Ok(meta.state_after.unwrap_or(otherwise))
+        } else {
+            Ok(otherwise)
+        }
+    }
+
+    /// The state behind the room's first two events: it is made, and its creator is there.
+    fn first_members(&mut self, otherwise: StateRef) -> Result<StateRef, ReadError> {
+        let before = TimelinePosition(0);
+        let Some(second) = timeline::after(self.view, self.room, before, 2)?.pop() else {
+            return Ok(otherwise);
+        };
+        let meta = self.meta(second.event)?;
+        if self.may_see_meta(second.event, &meta)? {
             Ok(meta.state_after.unwrap_or(otherwise))
         } else {
             Ok(otherwise)

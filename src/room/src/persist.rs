@@ -23,7 +23,7 @@ mod current;
 mod redaction;
 mod relation;
 
-pub(crate) use self::relation::parent_in;
+pub(crate) use self::relation::{parent_in, rel_type_in};
 
 /// What belongs to an event besides itself.
 #[derive(Clone, Debug, Default)]

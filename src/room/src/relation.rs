@@ -2,6 +2,7 @@
 
 mod bundle;
 mod children;
+mod filter;
 mod page;
 mod threads;
 

@@ -115,7 +115,10 @@ impl Viewer<'_> {
             })
         };
         let found = self.collect(&mut walk, &request.filter, limit, &stop)?;
-        let end = found.reached.filter(|_| found.more);
+        // "If no further events are available [...], this property is omitted." Clients expect one behind a filtered page
+        // on which something is; the page behind it has none.
+        let may_go_on = found.more || !(request.filter.allows_all() || found.steps.is_empty());
+        let end = found.reached.filter(|_| may_go_on);
         let state = if request.filter.lazy_load_members {
             self.lazy_members(&found.steps)?
         } else {
@@ -203,11 +206,7 @@ impl Viewer<'_> {
         if !self.may_see_meta(step.event, &step.meta)? {
             return Ok(false);
         }
-        if filter.allows_all() {
-            return Ok(true);
-        }
-        let pdu = self.pdu(step.event, &step.meta)?;
-        Ok(filter.allows(pdu.sender(), pdu.type_str(), pdu.content()))
+        Ok(self.passes(filter, step.event, &step.meta)?)
     }
 
     fn show(&mut self, steps: &[Step]) -> Result<Vec<Box<RawJsonValue>>, ReadError> {

@@ -7,12 +7,13 @@ mod fields;
 
 use std::collections::HashSet;
 
-use room::EventFilter;
+use room::{EventFilter, RelationFilter};
 use ruma_client_api::filter::{
     EventFormat, Filter as EventFilterDefinition, FilterDefinition, LazyLoadOptions,
     RoomEventFilter, UrlFilter,
 };
 use ruma_common::{OwnedRoomId, RoomId};
+use serde::Deserialize;
 
 pub use self::fields::EventFields;
 
@@ -69,6 +70,32 @@ impl Default for Filter {
 }
 
 impl Filter {
+    /// Compiles a definition as a client wrote it, with the fields of `RoomEventFilter` that ruma does not know.
+    ///
+    /// # Errors
+    ///
+    /// It is no filter.
+    pub fn parse(json: &str) -> serde_json::Result<Self> {
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct Definition {
+            room: RoomDefinition,
+        }
+
+        #[derive(Default, Deserialize)]
+        #[serde(default)]
+        struct RoomDefinition {
+            timeline: RelationFilter,
+            state: RelationFilter,
+        }
+
+        let mut filter = Self::new(&serde_json::from_str(json)?);
+        let more: Definition = serde_json::from_str(json)?;
+        filter.timeline.relations = more.room.timeline;
+        filter.state.relations = more.room.state;
+        Ok(filter)
+    }
+
     /// Compiles a definition.
     pub fn new(definition: &FilterDefinition) -> Self {
         let room = &definition.room;

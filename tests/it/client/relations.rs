@@ -291,3 +291,122 @@ async fn jump_to_date() {
         assert_eq!(alice.get(&path).await.status, 400, "{query}");
     }
 }
+
+#[tokio::test]
+async fn pages_are_filtered_by_relation() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
+    let room = format!("/_matrix/client/v3/rooms/{room_id}");
+    bob.post(&format!("{room}/join"), &json!({})).await.ok();
+    let root = alice.send_text(&room_id, "root").await;
+    let reply = relate(&bob, &room_id, "m.thread", &root).await;
+    let reference = relate(&alice, &room_id, "m.reference", &reply).await;
+    let url = |path: &str, filter: &Value| {
+        let url = reqwest::Url::parse_with_params("http://x", [("filter", filter.to_string())]);
+        format!("{path}{}", url.unwrap().query().unwrap())
+    };
+    for (filter, expected) in [
+        (
+            json!({ "org.matrix.msc3874.rel_types": ["m.thread"] }),
+            vec![&reply],
+        ),
+        (
+            json!({ "rel_types": ["m.thread", "m.reference"] }),
+            vec![&reply, &reference],
+        ),
+        (
+            json!({ "org.matrix.msc3874.not_rel_types": ["m.thread"], "types": ["m.room.message"] }),
+            vec![&root, &reference],
+        ),
+        (json!({ "related_by_rel_types": ["m.thread"] }), vec![&root]),
+        (
+            json!({ "related_by_senders": [alice.user_id] }),
+            vec![&reply],
+        ),
+        (
+            json!({ "related_by_senders": [alice.user_id], "related_by_rel_types": ["m.thread"] }),
+            vec![],
+        ),
+    ] {
+        let page = alice
+            .get(&url(&format!("{room}/messages?dir=f&"), &filter))
+            .await
+            .ok();
+        assert_eq!(ids(&page), expected, "{filter}");
+        let context = url(&format!("{room}/context/{root}?limit=100&"), &filter);
+        let after = alice.get(&context).await.ok()["events_after"].clone();
+        let expected: Vec<_> = expected.into_iter().filter(|id| **id != root).collect();
+        assert_eq!(ids(&json!({ "chunk": after })), expected, "{filter}");
+        let of_sync = json!({ "room": { "timeline": filter } });
+        let stored = format!("/_matrix/client/v3/user/{}/filter", alice.user_id);
+        let stored = alice.post(&stored, &of_sync).await.ok();
+        let inline = url("/_matrix/client/v3/sync?", &of_sync);
+        let named = format!(
+            "/_matrix/client/v3/sync?filter={}",
+            stored["filter_id"].as_str().unwrap()
+        );
+        for path in [inline, named] {
+            let sync = alice.get(&path).await.ok();
+            let events = &sync["rooms"]["join"][&room_id]["timeline"]["events"];
+            let found = ids(&json!({ "chunk": events }))
+                .into_iter()
+                .filter(|id| *id != root)
+                .count();
+            assert_eq!(found, expected.len(), "{filter}");
+        }
+    }
+    let bad = url(
+        &format!("{room}/messages?dir=f&"),
+        &json!({ "rel_types": 5 }),
+    );
+    alice.get(&bad).await.error(400, "M_INVALID_PARAM");
+}
+
+#[tokio::test]
+async fn what_clients_leave_out() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
+    let room = format!("/_matrix/client/v3/rooms/{room_id}");
+    // `dir`: as forward.
+    let page = alice.get(&format!("{room}/messages")).await.ok();
+    assert_eq!(page["chunk"][0]["type"], "m.room.create");
+    bob.get(&format!("{room}/messages?limit=3"))
+        .await
+        .error(403, "M_FORBIDDEN");
+    assert_eq!(
+        alice.get(&format!("{room}/messages?dir=x")).await.status,
+        400
+    );
+    // An `end` behind a filtered page, and none behind that.
+    let filter = "filter=%7B%22types%22%3A%5B%22m.room.create%22%5D%7D";
+    let page = alice
+        .get(&format!("{room}/messages?dir=b&{filter}"))
+        .await
+        .ok();
+    let end = page["end"].as_str().unwrap();
+    let last = alice
+        .get(&format!("{room}/messages?dir=b&{filter}&from={end}"))
+        .await
+        .ok();
+    assert_eq!(
+        (last["chunk"].clone(), last["end"].clone()),
+        (json!([]), Value::Null)
+    );
+    // Members at a token in front of the first event.
+    let sync = alice.get("/_matrix/client/v3/sync").await.ok();
+    let timeline = &sync["rooms"]["join"][&room_id]["timeline"];
+    let before = timeline["prev_batch"].as_str().unwrap();
+    bob.post(&format!("{room}/join"), &json!({})).await.ok();
+    let members = alice.get(&format!("{room}/members?at={before}")).await.ok();
+    assert_eq!(members["chunk"].as_array().unwrap().len(), 1);
+    assert_eq!(members["chunk"][0]["state_key"], json!(alice.user_id));
+    // An avatar that is no `mxc://` address.
+    let avatar = format!("/_matrix/client/v3/profile/{}/avatar_url", alice.user_id);
+    alice
+        .put(&avatar, &json!({ "avatar_url": "LemurLover" }))
+        .await
+        .ok();
+    assert_eq!(alice.get(&avatar).await.ok()["avatar_url"], "LemurLover");
+}

@@ -17,8 +17,8 @@ pub(crate) async fn context(
     services: Arc<Services>,
     args: Args<get_context::v3::Request>,
 ) -> Result<Json> {
+    let filter = event_filter(&args)?;
     let request = args.request;
-    let filter = event_filter(&request.filter)?;
     let limit = Some(request.limit.into());
     let context = services
         .rooms

@@ -22,6 +22,7 @@ const UNSTABLE_FEATURES: &[&str] = &[
     "org.matrix.msc3440.stable",
     "org.matrix.msc3715.stable",
     "org.matrix.msc3856.stable",
+    "org.matrix.msc3874",
     "org.matrix.msc3981",
     "org.matrix.msc3827.stable",
 ];

@@ -3,10 +3,8 @@
 use std::sync::Arc;
 
 use ::room::{EventFilter, MessagesRequest, Page, SendMessage};
-use ruma_client_api::{
-    filter::RoomEventFilter,
-    message::{get_message_events, send_message_event},
-};
+use ruma_client_api::message::{get_message_events, send_message_event};
+use ruma_common::api::IncomingRequest;
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -14,6 +12,7 @@ use crate::{
     Args, Error, Result, Services,
     answer::Json,
     client::{actor, direction, page_token},
+    identity::Authenticate,
 };
 
 /// `PUT /_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}`
@@ -41,13 +40,14 @@ pub(crate) async fn messages(
     services: Arc<Services>,
     args: Args<get_message_events::v3::Request>,
 ) -> Result<Json> {
+    let filter = event_filter(&args)?;
     let request = args.request;
     let page = MessagesRequest {
         from: page_token(request.from.as_deref())?,
         to: page_token(request.to.as_deref())?,
         direction: direction(request.dir),
         limit: Some(request.limit.into()),
-        filter: event_filter(&request.filter)?,
+        filter,
     };
     let page = services
         .rooms
@@ -56,14 +56,14 @@ pub(crate) async fn messages(
     Json::of(&Messages::from(page))
 }
 
-/// ruma's filter in the form of crate `room`.
-pub(crate) fn event_filter(filter: &RoomEventFilter) -> Result<EventFilter> {
-    if filter.is_empty() {
+/// The filter of a request, as it was written: it may have fields that ruma, which has checked it, does not know.
+pub(crate) fn event_filter<R: IncomingRequest<Authentication: Authenticate>>(
+    args: &Args<R>,
+) -> Result<EventFilter> {
+    let Some(filter) = args.query_parameter("filter") else {
         return Ok(EventFilter::default());
-    }
-    serde_json::to_value(filter)
-        .and_then(serde_json::from_value)
-        .map_err(|error| Error::invalid_param(format!("filter: {error}")))
+    };
+    serde_json::from_str(&filter).map_err(|error| Error::invalid_param(format!("filter: {error}")))
 }
 
 /// The answer of `/messages`, of events that are JSON already.

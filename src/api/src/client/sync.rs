@@ -14,9 +14,10 @@ use crate::{
 
 /// `GET /_matrix/client/v3/sync`
 pub(crate) async fn sync(services: Arc<Services>, args: Args<Request>) -> Result<Json> {
+    let written = args.query_parameter("filter").unwrap_or_default();
     let request = args.request;
     let set_presence = presence_state(&request.set_presence)?;
-    let filter = filter(&services, &args.requester, request.filter)?;
+    let filter = filter(&services, &args.requester, (request.filter, written))?;
     let body = services
         .syncer
         .sync(SyncRequest {
@@ -32,21 +33,23 @@ pub(crate) async fn sync(services: Arc<Services>, args: Args<Request>) -> Result
     Ok(Json(body))
 }
 
+fn parse(filter: &str) -> Result<Filter> {
+    Filter::parse(filter).map_err(|error| Error::invalid_param(format!("filter: {error}")))
+}
+
 /// "The ID of a filter created using the filter API or a filter JSON object encoded as a string."
 fn filter(
     services: &Services,
     requester: &Requester,
-    filter: Option<RequestedFilter>,
+    (filter, written): (Option<RequestedFilter>, String),
 ) -> Result<Filter> {
     let filter_id = match filter {
         None => return Ok(Filter::default()),
-        Some(RequestedFilter::FilterDefinition(definition)) => return Ok(Filter::new(&definition)),
+        Some(RequestedFilter::FilterDefinition(_)) => return parse(&written),
         Some(RequestedFilter::FilterId(filter_id)) => filter_id,
         Some(_) => return Err(Error::invalid_param("Unknown filter")),
     };
     let stored = services.users.filter(requester.user, &filter_id)?;
     let stored = stored.ok_or_else(|| Error::invalid_param("Unknown filter"))?;
-    let definition = serde_json::from_str(stored.get())
-        .map_err(|error| Error::invalid_param(format!("filter: {error}")))?;
-    Ok(Filter::new(&definition))
+    parse(stored.get())
 }

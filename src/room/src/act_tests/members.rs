@@ -450,7 +450,7 @@ async fn state_of_a_room_that_was_left_is_that_of_the_leave() {
 }
 
 #[tokio::test]
-async fn before_the_first_event_there_are_no_members() {
+async fn before_the_first_event_there_is_the_creator() {
     let server = Server::new();
     let alice = server.user("alice").await;
     let room = server.public_room(&alice).await;
@@ -458,11 +458,9 @@ async fn before_the_first_event_there_are_no_members() {
         at: Some(PageToken::arrival(storage::room::TimelinePosition(place))),
         ..MembersRequest::default()
     };
-    for place in [i64::MIN, -1, 0, 1] {
-        assert_eq!(server.listed(&alice, &room, at(place)).await, []);
-    }
+    assert_eq!(server.listed(&alice, &room, at(1)).await, []);
     let creator = [("@alice:example.org".to_owned(), "join".to_owned())];
-    for place in [2, i64::MAX] {
+    for place in [i64::MIN, -1, 0, 2, i64::MAX] {
         assert_eq!(server.listed(&alice, &room, at(place)).await, creator);
     }
 }

@@ -40,6 +40,11 @@ pub(crate) fn parent_in(content: &RawValue) -> Option<OwnedEventId> {
     of_content(content).map(|relation| relation.event_id)
 }
 
+/// The `rel_type` in a content that relates to an event.
+pub(crate) fn rel_type_in(content: &RawValue) -> Option<String> {
+    of_content(content).map(|relation| relation.rel_type)
+}
+
 fn of_content(content: &RawValue) -> Option<Relation> {
     #[derive(Deserialize)]
     struct Content {

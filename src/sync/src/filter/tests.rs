@@ -1,12 +1,11 @@
 //! Filters, compiled and asked.
 
-use ruma_client_api::filter::FilterDefinition;
 use ruma_common::{room_id, user_id};
 
 use super::*;
 
 fn filter(json: &str) -> Filter {
-    Filter::new(&serde_json::from_str::<FilterDefinition>(json).unwrap())
+    Filter::parse(json).unwrap()
 }
 
 #[test]

@@ -119,6 +119,11 @@ impl Rememberer {
             let room_id = RoomId::parse(room_id.as_str()).unwrap();
             self.leave(&room_id, room);
         }
+        // Left and invited again since: the room has gone to another section.
+        for room_id in answer["rooms"]["invite"].as_object().unwrap().keys() {
+            self.joined
+                .remove(&RoomId::parse(room_id.as_str()).unwrap());
+        }
         for (room_id, room) in answer["rooms"]["join"].as_object().unwrap() {
             let room_id = RoomId::parse(room_id.as_str()).unwrap();
             self.join(server, &room_id, room).await;
