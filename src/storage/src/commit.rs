@@ -1,9 +1,9 @@
 //! The pipeline behind `Store::write`: apply under a short lock, sync for many, then publish.
 //!
-//! A batch is given its position and applied to RocksDB (its log in the operating system's memory,
-//! not yet on disk) under one lock; the committer thread then syncs the log for all batches applied
-//! so far, and only then installs the snapshot that it took before the sync as *the published
-//! snapshot*, wakes followers and answers the requests.
+//! A batch is given its position and applied to RocksDB (its log record in RocksDB's buffer) under one
+//! lock; the committer thread then writes and syncs the log for all batches applied so far, and only
+//! then installs the snapshot that it took before the sync as *the published snapshot*, wakes followers
+//! and answers the requests.
 
 use std::{
     sync::Arc,
@@ -29,6 +29,9 @@ use crate::{
 
 /// A batch is applied in a tenth of a millisecond: who waits longer waits for the disk.
 const PATIENCE: Duration = Duration::from_millis(2);
+
+/// About a tenth of a millisecond of looking whether the lock is free.
+const SPINS: u32 = 2000;
 
 /// Memory for the newest commits' changes.
 const RING_BYTES: usize = 4 << 20;
@@ -122,7 +125,7 @@ impl Pipeline {
     /// The lock under which batches are applied. While the disk stalls, the one who holds it may wait in a system
     /// call; the others then wait where they keep no worker of the runtime from its other tasks.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Applied> {
-        if let Some(applied) = self.applied.try_lock_for(PATIENCE) {
+        if let Some(applied) = self.try_lock().or_else(|| self.applied.try_lock_for(PATIENCE)) {
             return applied;
         }
         let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
@@ -131,6 +134,15 @@ impl Pipeline {
         } else {
             self.applied.lock()
         }
+    }
+
+    /// The lock, if it is free within the time that a batch takes. Whoever sleeps for it, or yields the processor, is
+    /// back much later than it is free.
+    fn try_lock(&self) -> Option<MutexGuard<'_, Applied>> {
+        (0..SPINS).find_map(|_| {
+            std::hint::spin_loop();
+            self.applied.try_lock()
+        })
     }
 
     /// Applies a batch unless one of its guards fails.
@@ -205,6 +217,8 @@ impl Pipeline {
                     if self.durability == Durability::Sync {
                         self.sync(&mut marker, snapshot.position());
                     } else {
+                        // In the operating system's memory, so that a crash of the process alone loses nothing.
+                        or_stop(self.engine.db.flush_wal(false));
                         unsynced.get_or_insert_with(Instant::now);
                     }
                     self.publish(snapshot, waiting);
@@ -225,7 +239,7 @@ impl Pipeline {
     }
 
     fn next_turn(&self, sync_due: Option<Instant>) -> Turn {
-        let mut applied = self.applied.lock();
+        let mut applied = self.try_lock().unwrap_or_else(|| self.applied.lock());
         loop {
             let until_sync = sync_due.map(|due| due.saturating_duration_since(Instant::now()));
             if until_sync == Some(Duration::ZERO) {

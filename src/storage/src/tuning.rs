@@ -38,6 +38,12 @@ pub(crate) fn database(options: &Options) -> (RocksOptions, Vec<ColumnFamilyDesc
     database.set_wal_recovery_mode(DBRecoveryMode::PointInTime);
     database.set_track_and_verify_wals_in_manifest(true);
     database.set_max_total_wal_size(MAX_WAL_BYTES);
+    // The committer writes the log, before it syncs it and before anything of it is shown. A batch that wrote its
+    // own record would wait, under the lock of all batches, for the sync that is under way: a file system does not
+    // let a file grow while it brings the file's length to disk.
+    database.set_manual_wal_flush(true);
+    // Batches come one at a time, so a memtable need not expect two.
+    database.set_allow_concurrent_memtable_write(false);
     let threads = std::thread::available_parallelism().map_or(2, usize::from);
     database.set_max_background_jobs(i32::try_from(threads.clamp(2, 8)).unwrap_or(2));
     database.set_max_open_files(2048);
