@@ -3,7 +3,7 @@
 //! A real server, senders into rooms of their own and into one shared room, `kill -9` or a power cut at some moment, a
 //! new start; several rounds. After each: every acknowledged event is in its room's history exactly once with its
 //! content, a transaction sent again answers the same event, files have their bytes, accounts and tokens work, and sync
-//! tokens from before the crash go on without loss.
+//! tokens from before the crash go on without loss. One-time keys that 200 claim at once are handed out once.
 //!
 //! ```text
 //! cargo test -p hearth-tests --test crash             # three rounds of each
@@ -11,6 +11,7 @@
 //! ```
 
 mod backup;
+mod keys;
 mod media;
 mod witness;
 
@@ -49,6 +50,7 @@ fn main() -> Result<()> {
         "kill_9",
         runtime.block_on(async { crashes(Server::start().await?, rounds).await }),
     );
+    note("one_time_keys", runtime.block_on(keys::claims(rounds)));
     note("backup", runtime.block_on(backup::under_load()));
     if PowerCutFs::is_available() {
         let cuts = async { crashes(Server::start_on_frail_disk().await?, rounds).await };

@@ -246,6 +246,12 @@ const FIELDS: &[&str] = &[
     "forwarded_count",
     "is_verified",
     "session_data",
+    "device_keys",
+    "one_time_keys",
+    "fallback_keys",
+    "master_key",
+    "self_signing_key",
+    "user_signing_key",
 ];
 
 #[tokio::test]

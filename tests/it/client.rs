@@ -10,6 +10,7 @@ mod device;
 mod directory;
 mod discovery;
 mod filter;
+mod keys;
 mod knock;
 mod limits;
 mod media;

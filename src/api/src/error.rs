@@ -3,6 +3,8 @@
 
 mod domain;
 
+pub(crate) use self::domain::errcode_of;
+
 use std::{borrow::Cow, time::Duration};
 
 use auth::Challenge;
@@ -23,6 +25,9 @@ const MAX_MESSAGE: usize = 256;
 /// The body of 401 `M_USER_LOCKED`.
 const LOCKED: &str =
     r#"{"errcode":"M_USER_LOCKED","error":"This account is locked","soft_logout":true}"#;
+
+/// ruma has no name for it.
+const INVALID_SIGNATURE: &str = "M_INVALID_SIGNATURE";
 
 /// Why a request is not answered with success.
 #[derive(Debug)]
@@ -208,6 +213,11 @@ impl Error {
         )
     }
 
+    /// "M_INVALID_SIGNATURE: For example, the self-signing or user-signing key had an incorrect signature."
+    fn invalid_signature(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::bad_request(custom(INVALID_SIGNATURE), message)
+    }
+
     /// The answer as HTTP.
     pub(crate) fn into_response(self) -> http::Response<Body> {
         let (status, body) = match *self.0 {
@@ -270,6 +280,12 @@ impl From<DeserializationError> for Error {
             _ => Self::invalid_param(message),
         }
     }
+}
+
+/// An errcode that ruma does not name.
+fn custom(errcode: &str) -> ErrorKind {
+    let kind = serde_json::from_value(serde_json::json!({ "errcode": errcode }));
+    kind.expect("an errcode alone is an error kind")
 }
 
 fn bounded(message: String) -> String {

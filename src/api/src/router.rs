@@ -18,7 +18,7 @@ use crate::{
     Error, Services,
     client::{
         account, admin, alias, backup, capabilities, config, context, device, directory, discovery,
-        filter, knock, media, membership, message, presence, profile, push, read_marker, receipt,
+        filter, keys, knock, media, membership, message, presence, profile, push, read_marker, receipt,
         redact, relations, room, session, space, state, sync, tag, threads, to_device, typing,
     },
     endpoint::{
@@ -59,6 +59,13 @@ fn client() -> Vec<Endpoint> {
         endpoint(device::update),
         interactive(device::delete),
         interactive(device::delete_many),
+        // keys
+        endpoint(keys::upload).limited(Limit::KeyRequests),
+        endpoint(keys::query).limited(Limit::KeyRequests),
+        endpoint(keys::claim).limited(Limit::KeyRequests),
+        endpoint(keys::changes).limited(Limit::KeyRequests),
+        interactive(keys::upload_cross_signing).limited(Limit::KeyRequests),
+        endpoint(keys::upload_signatures).limited(Limit::KeyRequests),
         // users
         endpoint(profile::profile),
         endpoint(profile::display_name),
@@ -74,6 +81,8 @@ fn client() -> Vec<Endpoint> {
         endpoint(config::set_global),
         endpoint(config::get_room),
         endpoint(config::set_room),
+        endpoint(config::delete_global),
+        endpoint(config::delete_room),
         endpoint(tag::tags),
         endpoint(tag::create),
         endpoint(tag::delete),

@@ -213,6 +213,7 @@ impl Auth {
                 storage::account_data::delete_all(txn, user);
                 storage::key_backup::delete_all(txn, user);
             }
+            storage::cross_signing::delete_all(txn, user);
             Ok(delete_all_devices(txn, user, None)?)
         })
         .await

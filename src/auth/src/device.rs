@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ruma_common::{DeviceId, OwnedDeviceId};
-use storage::{Change, device::Seen};
+use storage::device::Seen;
 
 use crate::{Auth, Requester};
 
@@ -102,7 +102,7 @@ impl Auth {
                 if device.display_name.as_deref() != Some(name) {
                     device.display_name = Some(name.to_owned());
                     storage::device::put(txn, user, device_id, &device);
-                    txn.change(Change::DeviceList { user: user.0 });
+                    storage::device_list::touch(txn, user)?;
                 }
                 Ok(())
             })?

@@ -196,6 +196,7 @@ fn begin(
     if account.locked {
         return Err(LoginError::Locked);
     }
+    draft.check(txn, user)?;
     Ok(draft.write(txn, user)?)
 }
 

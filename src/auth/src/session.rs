@@ -8,7 +8,7 @@ use storage::{
     user::UserNumber,
 };
 
-use crate::{Auth, Entropy, Requester, device, secret};
+use crate::{Auth, Entropy, LoginError, Requester, device, secret};
 
 /// Letters of generated device ids.
 const LETTERS: &[u8; 32] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567";
@@ -125,6 +125,18 @@ impl Draft {
         }
     }
 
+    /// Whether a user of before may have the device.
+    ///
+    /// > Servers MUST not allow devices to have the same IDs as cross-signing keys.
+    pub(crate) fn check(&self, txn: &Txn<'_>, user: UserNumber) -> Result<(), LoginError> {
+        let keys = storage::cross_signing::all(txn, user)?;
+        let mut keys = keys.into_iter().flatten();
+        if keys.any(|key| key.public_key == self.device_id.as_str()) {
+            return Err(device::InvalidDevice("The device id is that of a key").into());
+        }
+        Ok(())
+    }
+
     /// Writes the device and its tokens. Returns the tokens that end with it.
     ///
     /// > If the client sets the `device_id`, the server will invalidate any access and refresh
@@ -138,7 +150,7 @@ impl Draft {
         let mut device = match known {
             Some(device) => device,
             None => {
-                txn.change(Change::DeviceList { user: user.0 });
+                storage::device_list::touch(txn, user)?;
                 Device {
                     display_name: self.display_name.clone(),
                     created_ts: self.now_ms,
@@ -257,14 +269,30 @@ fn delete_devices(
     for device_id in device_ids {
         if let Some(device) = storage::device::delete(txn, user, device_id)? {
             ended.extend(device.tokens);
+            forget_settings(txn, user, device_id)?;
             deleted = true;
         }
     }
     if deleted {
         txn.change(Change::Session { user: user.0 });
-        txn.change(Change::DeviceList { user: user.0 });
+        storage::device_list::touch(txn, user)?;
     }
     Ok(ended)
+}
+
+/// MSC3890: "Servers should delete any `m.local_notification_settings.<device-id>` account data when a device is removed."
+fn forget_settings(
+    txn: &mut Txn<'_>,
+    user: UserNumber,
+    device_id: &OwnedDeviceId,
+) -> storage::Result<()> {
+    for prefix in [
+        "m.local_notification_settings.",
+        "org.matrix.msc3890.local_notification_settings.",
+    ] {
+        storage::account_data::delete(txn, user, None, &format!("{prefix}{device_id}"))?;
+    }
+    Ok(())
 }
 
 #[cfg(test)]

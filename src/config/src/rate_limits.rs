@@ -90,6 +90,8 @@ pub struct RateLimits {
     pub media_create: Rate,
     /// Presence that one user sets, apart from what comes with `/sync`.
     pub presence_per_user: Rate,
+    /// Uploads, queries and claims of keys by one user.
+    pub key_requests: Rate,
 }
 
 impl Default for RateLimits {
@@ -114,6 +116,7 @@ impl Default for RateLimits {
             room_creation: Rate::new(0.016, 10),
             media_create: Rate::new(10.0, 50),
             presence_per_user: Rate::new(0.1, 1),
+            key_requests: Rate::new(20.0, 100),
         }
     }
 }

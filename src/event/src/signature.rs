@@ -21,8 +21,12 @@ use crate::{
 mod key;
 #[cfg(test)]
 mod tests;
+mod user;
 
-pub use self::key::{KeyFileError, SigningKey};
+pub use self::{
+    key::{KeyFileError, SigningKey},
+    user::{UserSignature, is_public_key, user_signature},
+};
 pub use ruma_signatures::{PublicKeyMap, PublicKeySet};
 
 /// What signatures and content hash say about an event that is not dropped.
@@ -87,18 +91,31 @@ pub fn insert(
     key_id: &str,
     signature: &str,
 ) -> Result<(), SignatureError> {
+    insert_of(object, server.as_str(), key_id, signature)
+}
+
+/// As [`insert`], by a server or a user.
+///
+/// # Errors
+///
+/// `signatures` is there but not an object of objects.
+pub fn insert_of(
+    object: &mut CanonicalJsonObject,
+    signer: &str,
+    key_id: &str,
+    signature: &str,
+) -> Result<(), SignatureError> {
     let empty = || CanonicalJsonValue::Object(CanonicalJsonObject::new());
     let CanonicalJsonValue::Object(all) =
         object.entry("signatures".to_owned()).or_insert_with(empty)
     else {
         return Err(SignatureError::Malformed("signatures"));
     };
-    let CanonicalJsonValue::Object(of_server) =
-        all.entry(server.as_str().to_owned()).or_insert_with(empty)
+    let CanonicalJsonValue::Object(of_signer) = all.entry(signer.to_owned()).or_insert_with(empty)
     else {
         return Err(SignatureError::Malformed("signatures"));
     };
-    of_server.insert(
+    of_signer.insert(
         key_id.to_owned(),
         CanonicalJsonValue::String(signature.to_owned()),
     );

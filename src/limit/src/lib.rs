@@ -52,6 +52,7 @@ pub enum Limit {
     RoomCreation,
     MediaCreate,
     PresencePerUser,
+    KeyRequests,
 }
 
 /// How often what may be done. Cheap to clone; clones count together.
@@ -139,7 +140,7 @@ impl Inner {
 
 impl Limit {
     /// In the order of the declaration.
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::Message,
         Self::AdminRedaction,
         Self::Registration,
@@ -156,6 +157,7 @@ impl Limit {
         Self::RoomCreation,
         Self::MediaCreate,
         Self::PresencePerUser,
+        Self::KeyRequests,
     ];
 
     fn rate(self, config: &RateLimits) -> Option<Rate> {
@@ -176,6 +178,7 @@ impl Limit {
             Self::RoomCreation => config.room_creation,
             Self::MediaCreate => config.media_create,
             Self::PresencePerUser => config.presence_per_user,
+            Self::KeyRequests => config.key_requests,
         })
     }
 

@@ -96,6 +96,29 @@ pub fn put(
     Ok(())
 }
 
+/// Deletes one type: what is left is an empty object, so that who has synced before learns of it. Nothing is written if
+/// there is none.
+pub fn delete(
+    txn: &mut Txn<'_>,
+    user: UserNumber,
+    room: Option<RoomNumber>,
+    event_type: &str,
+) -> Result<()> {
+    let stored = get_guarded(txn, user, room, event_type)?;
+    if stored.is_none_or(|stored| is_deleted(&stored)) {
+        return Ok(());
+    }
+    let empty: &RawValue = serde_json::from_str("{}").expect("this is JSON");
+    put(txn, user, room, event_type, empty)
+}
+
+/// Whether a content says that its type was deleted.
+pub fn is_deleted(content: &RawValue) -> bool {
+    let inner = content.get().trim().strip_prefix('{');
+    let inner = inner.and_then(|inner| inner.strip_suffix('}'));
+    inner.is_some_and(|inner| inner.trim().is_empty())
+}
+
 /// Removes all account data of a user, for good. Followers are not told.
 pub fn delete_all(txn: &mut Txn<'_>, user: UserNumber) {
     for table in [ACCOUNT_DATA, ACCOUNT_DATA_ORDER] {

@@ -9,6 +9,7 @@ use crate::{
     engine::Engine,
     marker::Marker,
     store::{LOSS_JUMP, last_position, move_to},
+    table::{CLAIMED_KEY, FALLBACK_KEY, KEY_COUNT, ONE_TIME_KEY},
 };
 
 /// More commits than any disk takes in a millisecond.
@@ -28,7 +29,9 @@ impl Store {
 /// is the copy, and with the age of the copy.
 ///
 /// The server that was copied went on and gave away more positions, in sync tokens and elsewhere. The store goes on behind
-/// all that it can have given since, so that none of them ever means something else.
+/// all that it can have given since, so that none of them ever means something else. It has no one-time keys and no fallback
+/// keys: the server that was copied has handed out some of them since, or got others. Devices see that there are none, and
+/// upload new ones.
 pub fn adopt(options: &Options, age_ms: u64) -> Result<Position> {
     let directory = options.path.join("db");
     if !directory.join("CURRENT").exists() {
@@ -36,6 +39,7 @@ pub fn adopt(options: &Options, age_ms: u64) -> Result<Position> {
         return Err(Error::Open(format!("there is no database in {shown}")));
     }
     let engine = Engine::open(options, &directory)?;
+    drop_what_is_handed_out_once(&engine)?;
     let copied = last_position(&engine)?;
     let jump = age_ms
         .saturating_mul(COMMITS_PER_MS)
@@ -46,10 +50,29 @@ pub fn adopt(options: &Options, age_ms: u64) -> Result<Position> {
     Ok(position)
 }
 
+/// Before the position moves: who breaks off here adopts the copy anew.
+fn drop_what_is_handed_out_once(engine: &Engine) -> Result<()> {
+    for table in [ONE_TIME_KEY, KEY_COUNT, CLAIMED_KEY, FALLBACK_KEY] {
+        let range = table.key().prefix_range();
+        let family = engine.family(range.family);
+        engine
+            .db
+            .delete_range_cf(family, &range.start, &range.end)?;
+    }
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::adopt;
-    use crate::{Change, Error, Options, Position, Store, View, log, table::META};
+    use ruma_common::device_id;
+
+    use crate::{
+        Change, Error, Options, Position, Store, View, log,
+        one_time_key::{self, Held, OneTimeKey},
+        table::META,
+        user::UserNumber,
+    };
 
     async fn write(store: &Store, number: u64) -> Position {
         let commit = store.write(|txn| {
@@ -139,6 +162,46 @@ mod tests {
         }
         store.close().await;
         writer.await.unwrap();
+    }
+
+    /// Security E2: "restore that drops one-time keys".
+    #[tokio::test]
+    async fn e2_a_restored_server_has_no_one_time_keys() {
+        let (_dir, store) = crate::store_for_tests();
+        let (user, phone) = (UserNumber(1), device_id!("PHONE"));
+        let key = OneTimeKey {
+            algorithm: "signed_curve25519".to_owned(),
+            key_id: "AAAAAQ".to_owned(),
+            fingerprint: 1,
+            json: "{}".to_owned(),
+        };
+        let commit = store.write::<_, Error>(|txn| {
+            let mut held = one_time_key::held_guarded(txn, user, phone)?;
+            one_time_key::put(txn, user, phone, &mut held, std::slice::from_ref(&key))?;
+            one_time_key::put_fallback(txn, user, phone, &mut held, &key);
+            crate::device_key::put(txn, user, phone, "{}");
+            Ok(())
+        });
+        commit.unwrap().durable().await;
+        let copy = tempfile::tempdir().unwrap();
+        store.checkpoint(&copy.path().join("db")).unwrap();
+        let options = Options::new(copy.path()).cache_bytes(8 << 20);
+        adopt(&options, 0).unwrap();
+        let restored = Store::open(&options).unwrap();
+        restored.read(|view| {
+            assert_eq!(
+                one_time_key::held(view, user, phone).unwrap(),
+                Held::default()
+            );
+            assert!(one_time_key::list(view, user, phone).unwrap().is_empty());
+            let fallback = one_time_key::fallback(view, user, phone, "signed_curve25519");
+            assert_eq!(fallback.unwrap(), None);
+            // What a device is stays.
+            assert!(crate::device_key::get(view, user, phone).unwrap().is_some());
+        });
+        let claim = restored
+            .write::<_, Error>(|txn| one_time_key::claim(txn, user, phone, "signed_curve25519"));
+        assert_eq!(claim.unwrap().durable().await, None);
     }
 
     #[test]

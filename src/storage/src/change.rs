@@ -113,4 +113,11 @@ pub enum Change {
         #[n(1)]
         room: u64,
     },
+    /// A user signed the master key of another one, which only their own devices are told.
+    #[n(16)]
+    SignedUser {
+        /// User number of the signer.
+        #[n(0)]
+        user: u64,
+    },
 }

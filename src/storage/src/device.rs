@@ -4,7 +4,7 @@ use minicbor::{Decode, Encode};
 use ruma_common::{DeviceId, OwnedDeviceId};
 
 use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View, decode, encode,
+    Error, Key, KeyReader, Order, Result, Txn, View, decode, device_key, encode,
     table::{DEVICE, DEVICE_SEEN},
     to_device::{self, Queue},
     token::{self, TokenHash},
@@ -89,7 +89,7 @@ pub fn put(txn: &mut Txn<'_>, user: UserNumber, device_id: &DeviceId, device: &D
     txn.put(key(user, device_id), encode(device));
 }
 
-/// Removes a device with its tokens and the messages that wait for it, and returns it.
+/// Removes a device with its tokens, its keys and the messages that wait for it, and returns it.
 pub fn delete(txn: &mut Txn<'_>, user: UserNumber, device_id: &DeviceId) -> Result<Option<Device>> {
     let Some(device) = get_guarded(txn, user, device_id)? else {
         return Ok(None);
@@ -97,6 +97,7 @@ pub fn delete(txn: &mut Txn<'_>, user: UserNumber, device_id: &DeviceId) -> Resu
     txn.delete(key(user, device_id));
     txn.delete(seen_key(user, device_id));
     to_device::delete_all(txn, Queue { user, device_id });
+    device_key::delete(txn, user, device_id)?;
     for hash in &device.tokens {
         token::delete(txn, hash);
     }

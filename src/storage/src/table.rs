@@ -238,3 +238,25 @@ pub const KEY_BACKUP: Table = Table::new(Family::User, 0x48, "key_backup");
 pub const LAST_KEY_BACKUP: Table = Table::new(Family::User, 0x49, "last_key_backup");
 /// User number, version, room id, session id -> key in a backup.
 pub const BACKED_UP_KEY: Table = Table::new(Family::User, 0x4a, "backed_up_key");
+/// User number, device id -> identity keys of the device, as it signed them.
+pub const DEVICE_KEY: Table = Table::new(Family::User, 0x30, "device_key");
+/// User number, usage -> cross-signing key.
+pub const CROSS_SIGNING_KEY: Table = Table::new(Family::User, 0x31, "cross_signing_key");
+/// User number, device or master key, its id, user number of the signer, id of the signing key -> signature.
+pub const KEY_SIGNATURE: Table = Table::new(Family::User, 0x32, "key_signature");
+/// User number -> stamp of the last change of their devices and keys.
+pub const DEVICE_LIST: Table = Table::new(Family::User, 0x33, "device_list");
+/// Position, user number -> nothing.
+pub const DEVICE_LIST_ORDER: Table = Table::new(Family::User, 0x34, "device_list_order");
+/// User number, user number of one whose master key they signed -> stamp.
+pub const SIGNED_USER: Table = Table::new(Family::User, 0x35, "signed_user");
+/// User number, position, user number of one whose master key they signed -> nothing.
+pub const SIGNED_USER_ORDER: Table = Table::new(Family::User, 0x36, "signed_user_order");
+/// User number, device id, algorithm, number of the upload, key id -> one-time key.
+pub const ONE_TIME_KEY: Table = Table::new(Family::Queue, 0x30, "one_time_key");
+/// User number, device id -> how many one-time keys there are, which fallback keys are unused.
+pub const KEY_COUNT: Table = Table::new(Family::Queue, 0x31, "key_count");
+/// User number, device id, number of the upload, fingerprint of a one-time key that was handed out -> nothing.
+pub const CLAIMED_KEY: Table = Table::new(Family::Queue, 0x32, "claimed_key");
+/// User number, device id, algorithm -> fallback key.
+pub const FALLBACK_KEY: Table = Table::new(Family::Queue, 0x33, "fallback_key");

@@ -8,6 +8,7 @@ mod arrivals;
 mod epoch;
 mod filter;
 mod inbox;
+mod key_changes;
 mod lazy;
 mod notifier;
 mod presence;
@@ -22,6 +23,7 @@ mod v3;
 
 pub use filter::{EventFields, Filter, Members};
 pub use presence::{PresenceError, PresenceState, PresenceStatus};
+pub use response::DeviceLists;
 pub use syncer::{Options, SyncError, SyncRequest, Syncer};
 pub use token::{InvalidToken, LogVector, SyncToken};
 pub use typing::TypingError;

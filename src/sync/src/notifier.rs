@@ -7,6 +7,7 @@
 //! Order of events, so that no wake-up is lost: what changed is noted first, then [`Notifier::passed`]
 //! moves, then sleepers are woken. Whoever sleeps subscribes first and looks afterwards.
 
+mod devices;
 mod fleeting;
 mod inbox;
 mod room;
@@ -37,7 +38,10 @@ use self::{
     user::{Known, User, What},
 };
 
-pub(crate) use self::user::{Changed, People};
+pub(crate) use self::{
+    devices::Devices,
+    user::{Changed, People},
+};
 
 /// Whom a page of the log concerns.
 #[derive(Default)]
@@ -99,8 +103,20 @@ impl Notifier {
     fn note(&self, (position, changes): &Logged, concerned: &mut Concerned) {
         for change in changes.iter() {
             match *change {
-                Change::Event { room, .. } | Change::State { room } => {
+                Change::Event { room, .. } => {
                     self.note_room(RoomNumber(room), What::Events, *position, concerned);
+                }
+                Change::State { room } => {
+                    self.note_room(RoomNumber(room), What::State, *position, concerned);
+                }
+                Change::DeviceList { user } => {
+                    self.note_devices(UserNumber(user), *position, concerned);
+                }
+                Change::SignedUser { user } => {
+                    if let Some(user) = self.user(UserNumber(user)) {
+                        user.note(|known| known.touch_signed(*position));
+                        concerned.users.insert(user.number, user);
+                    }
                 }
                 Change::Membership { user, room } => {
                     if let Some(user) = self.user(UserNumber(user)) {
@@ -153,7 +169,7 @@ impl Notifier {
             return;
         };
         let last = match what {
-            What::Events | What::Own => &entry.last,
+            What::Events | What::State | What::Own | What::Membership => &entry.last,
             What::Receipts => &entry.last_receipt,
         };
         last.fetch_max(position.0, Ordering::AcqRel);
@@ -171,7 +187,7 @@ impl Notifier {
         concerned: &mut Concerned,
     ) {
         if let Some(user) = self.user(user) {
-            user.note(|known| known.touch_own(room, position));
+            user.note(|known| known.touch_own(room, What::Own, position));
             concerned.users.insert(user.number, user);
         }
     }
@@ -199,7 +215,7 @@ impl Notifier {
                     known.stale = true;
                 }
             }
-            known.touch_own(room, position);
+            known.touch_own(room, What::Membership, position);
         });
         came
     }

@@ -23,13 +23,13 @@ pub(crate) struct Answer {
     pub(crate) account_data: Events,
     pub(crate) presence: Events,
     pub(crate) to_device: Events,
-    device_lists: DeviceLists,
+    pub(crate) device_lists: DeviceLists,
     /// "For each key algorithm, the number of unclaimed one-time keys currently held on the server for
     /// this device."
-    device_one_time_keys_count: BTreeMap<String, u64>,
+    pub(crate) device_one_time_keys_count: BTreeMap<String, u64>,
     /// "The presence of this field indicates that the server supports fallback keys." Clients that
     /// find it empty upload one.
-    device_unused_fallback_key_types: Vec<String>,
+    pub(crate) device_unused_fallback_key_types: Vec<String>,
 }
 
 impl Answer {
@@ -39,6 +39,7 @@ impl Answer {
             && self.account_data.events.is_empty()
             && self.presence.events.is_empty()
             && self.to_device.events.is_empty()
+            && self.device_lists.is_empty()
     }
 
     /// The answer of a poll whose time is over, up to a place.
@@ -61,10 +62,20 @@ pub(crate) struct Events {
     pub(crate) events: Vec<EventJson>,
 }
 
-#[derive(Debug, Default, Serialize)]
-struct DeviceLists {
-    changed: Vec<OwnedUserId>,
-    left: Vec<OwnedUserId>,
+/// Whose devices and keys are to be looked at, and whose not any more.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct DeviceLists {
+    /// "List of users who have updated their device identity or cross-signing keys, or who now share an encrypted room
+    /// with the client since the previous sync response."
+    pub changed: Vec<OwnedUserId>,
+    /// "List of users with whom we do not share any encrypted rooms anymore since the previous sync response."
+    pub left: Vec<OwnedUserId>,
+}
+
+impl DeviceLists {
+    fn is_empty(&self) -> bool {
+        self.changed.is_empty() && self.left.is_empty()
+    }
 }
 
 /// The rooms, by the user's relation to them.

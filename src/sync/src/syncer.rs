@@ -21,6 +21,7 @@ use crate::{
     reader::Request,
     rendered::Rendered,
     response::Answer,
+    stream,
     typing::Typing,
     v3::{self, Scope},
 };
@@ -275,13 +276,13 @@ impl Syncer {
         let device = request.mark();
         let nothing = |seen, epoch| {
             let token = SyncToken::at(seen, request.to_device(), epoch);
-            Answer::nothing(token).to_bytes()
+            inner.nothing(&request.actor, token)
         };
         loop {
             // Everything in this snapshot has been noted: what the client knows to be committed is not
             // missed, and nothing up to here concerns the user unless `latest` says so.
             let Some(snapshot) = inner.caught_up().await else {
-                return Ok(nothing(seen, seen_epoch));
+                return nothing(seen, seen_epoch);
             };
             let (position, epoch) = (snapshot.position(), inner.epochs.now());
             let is_news =
@@ -304,7 +305,7 @@ impl Syncer {
             seen_epoch = epoch;
             let closed = *closing.borrow_and_update();
             if closed || Instant::now() >= deadline {
-                return Ok(nothing(seen, seen_epoch));
+                return nothing(seen, seen_epoch);
             }
             inner.check_session(&request.actor)?;
             loop {
@@ -330,7 +331,7 @@ impl Syncer {
 impl Inner {
     /// The published snapshot, when everything in it has been noted by the notifier. `None` when the
     /// server closes and it never will be.
-    async fn caught_up(&self) -> Option<Arc<Snapshot>> {
+    pub(crate) async fn caught_up(&self) -> Option<Arc<Snapshot>> {
         let snapshot = self.store.snapshot();
         let mut passed = self.notifier.passed();
         let mut closing = self.closing.subscribe();
@@ -384,6 +385,14 @@ impl Inner {
             arrivals: &self.arrivals,
         };
         v3::answer(&request, scope)
+    }
+
+    /// The answer of a poll whose time is over. What a device has of one-time keys stands in every answer.
+    fn nothing(&self, actor: &Actor, next_batch: SyncToken) -> Result<Bytes, SyncError> {
+        let mut answer = Answer::nothing(next_batch);
+        let fill = |view: &Snapshot| stream::key_count::fill(view, actor, &mut answer);
+        self.store.read(fill)?;
+        Ok(answer.to_bytes())
     }
 
     /// What the client has of typing and presence, if its token is of this process.

@@ -52,6 +52,15 @@ pub(crate) fn answer(request: &Request<'_>, scope: &Scope) -> Result<Answer> {
         None => stream::account_data::global(request)?,
         Some(_) => stream::account_data::global_of(request, &account_data)?,
     };
+    if let Some(since) = request.since {
+        let reader = stream::device_list::Reader {
+            view: request.view,
+            rooms: request.rooms,
+            actor: request.actor,
+        };
+        answer.device_lists = reader.since(since, changed)?;
+    }
+    stream::key_count::fill(request.view, request.actor, &mut answer)?;
     answer.presence.events = stream::presence::events(request, &changed.people);
     let mut sent: Vec<Sent> = Vec::new();
     for number in rooms(request, scope, &account_data)? {

@@ -39,7 +39,24 @@ impl Users {
         if room.is_none() && event_type == push_rules::EVENT_TYPE {
             return push_rules::content(&*view, user, user_id).map(Some);
         }
-        account_data::get(&*view, user, room, event_type)
+        let content = account_data::get(&*view, user, room, event_type)?;
+        // MSC3391: what was deleted, or set to `{}`, "should be considered to not exist".
+        Ok(content.filter(|content| !account_data::is_deleted(content)))
+    }
+
+    /// Deletes one type: clients that have it are told an empty object.
+    pub async fn delete_account_data(
+        &self,
+        user: UserNumber,
+        room: Option<RoomNumber>,
+        event_type: &str,
+    ) -> Result<(), AccountDataError> {
+        must_be_clients(event_type)?;
+        let commit = self.store.write::<_, AccountDataError>(|txn| {
+            Ok(account_data::delete(txn, user, room, event_type)?)
+        })?;
+        commit.durable().await;
+        Ok(())
     }
 
     /// Sets the content of one type.
@@ -50,11 +67,7 @@ impl Users {
         event_type: &str,
         content: &RawValue,
     ) -> Result<(), AccountDataError> {
-        // > 405: This `type` of account data is controlled by the server; it cannot be modified by
-        // > clients. Errcode: `M_BAD_JSON`.
-        if ["m.fully_read", push_rules::EVENT_TYPE].contains(&event_type) {
-            return Err(AccountDataError::ServerManaged(event_type.to_owned()));
-        }
+        must_be_clients(event_type)?;
         if content.get().len() > MAX_ACCOUNT_DATA_BYTES || event_type.len() > 255 {
             return Err(AccountDataError::TooLarge);
         }
@@ -67,6 +80,15 @@ impl Users {
         commit.durable().await;
         Ok(())
     }
+}
+
+/// > 405: This `type` of account data is controlled by the server; it cannot be modified by clients. Errcode:
+/// > `M_BAD_JSON`.
+fn must_be_clients(event_type: &str) -> Result<(), AccountDataError> {
+    if ["m.fully_read", push_rules::EVENT_TYPE].contains(&event_type) {
+        return Err(AccountDataError::ServerManaged(event_type.to_owned()));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -104,7 +126,35 @@ mod tests {
                     .set_account_data(house.alice, room, event_type, &content)
                     .await;
                 assert!(matches!(refused, Err(AccountDataError::ServerManaged(_))));
+                let refused = users.delete_account_data(house.alice, room, event_type);
+                let refused = refused.await;
+                assert!(matches!(refused, Err(AccountDataError::ServerManaged(_))));
             }
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_deleted_or_set_to_nothing_is_not_there() {
+        let house = House::new().await;
+        let (users, alice) = (&house.users, user_id!("@alice:example.org"));
+        let get = || users.account_data(house.alice, alice, None, "m.x").unwrap();
+        let full = to_raw_value(&json!({ "a": 1 })).unwrap();
+        for empty in [None, Some("{}"), Some("{ \n }")] {
+            let set = users.set_account_data(house.alice, None, "m.x", &full);
+            set.await.unwrap();
+            assert!(get().is_some());
+            match empty {
+                Some(text) => {
+                    let empty = serde_json::from_str(text).unwrap();
+                    let set = users.set_account_data(house.alice, None, "m.x", empty);
+                    set.await.unwrap();
+                }
+                None => {
+                    let delete = users.delete_account_data(house.alice, None, "m.x");
+                    delete.await.unwrap();
+                }
+            }
+            assert!(get().is_none());
         }
     }
 

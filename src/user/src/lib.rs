@@ -1,9 +1,12 @@
-//! Floor 3: what belongs to a user besides rooms: profile, account data, filters, push rules, to-device messages, key backups.
+//! Floor 3: what belongs to a user besides rooms: profile, account data, filters, push rules, keys of devices and of
+//! cross-signing, to-device messages, key backups.
 //!
 //! [`Users`] is the handle; each noun has a file of its own with its errors in Matrix words.
 
 mod account_data;
+pub mod cross_signing;
 mod filter;
+pub mod key;
 mod key_backup;
 mod profile;
 pub mod push_rules;
@@ -43,9 +46,15 @@ impl Users {
         self.store.read(|view| storage::room::number(view, room_id))
     }
 
+    /// Whether a user is one of this server's: the one place where it is decided whose keys are here and whose are asked
+    /// for elsewhere.
+    pub fn is_local(&self, user_id: &UserId) -> bool {
+        user_id.server_name() == self.server_name
+    }
+
     /// The number of a user who has an account here that is not closed.
     fn active(&self, view: &dyn View, user_id: &UserId) -> storage::Result<Option<UserNumber>> {
-        if user_id.server_name() != self.server_name {
+        if !self.is_local(user_id) {
             return Ok(None);
         }
         let Some(user) = storage::user::number(view, user_id)? else {

@@ -1,5 +1,7 @@
 //! Account data, called "client config" once.
 
+pub(crate) mod delete;
+
 use std::sync::Arc;
 
 use ruma_client_api::config::{
@@ -77,6 +79,31 @@ pub(crate) async fn get_room(
     content
         .map(Json::from)
         .ok_or_else(|| Error::not_found("No such account data"))
+}
+
+/// `DELETE /_matrix/client/unstable/org.matrix.msc3391/user/{userId}/account_data/{type}`
+pub(crate) async fn delete_global(
+    services: Arc<Services>,
+    args: Args<delete::global::Request>,
+) -> Result<set_global_account_data::v3::Response> {
+    must_be(&args.requester, &args.request.user_id)?;
+    let (users, event_type) = (&services.users, &args.request.event_type);
+    let user = args.requester.user;
+    users.delete_account_data(user, None, event_type).await?;
+    Ok(set_global_account_data::v3::Response::new())
+}
+
+/// `DELETE /_matrix/client/unstable/org.matrix.msc3391/user/{userId}/rooms/{roomId}/account_data/{type}`
+pub(crate) async fn delete_room(
+    services: Arc<Services>,
+    args: Args<delete::room::Request>,
+) -> Result<set_room_account_data::v3::Response> {
+    must_be(&args.requester, &args.request.user_id)?;
+    let room = Some(known_room(&services, &args.request.room_id)?);
+    let (users, event_type) = (&services.users, &args.request.event_type);
+    let user = args.requester.user;
+    users.delete_account_data(user, room, event_type).await?;
+    Ok(set_room_account_data::v3::Response::new())
 }
 
 /// What is kept about a room is kept about one that this server has heard of.

@@ -25,6 +25,9 @@ const UNSTABLE_FEATURES: &[&str] = &[
     "org.matrix.msc3874",
     "org.matrix.msc3981",
     "org.matrix.msc3827.stable",
+    // account data that is deleted, also with its device
+    "org.matrix.msc3391",
+    "org.matrix.msc3890",
 ];
 
 /// `GET /_matrix/client/versions`

@@ -12,7 +12,11 @@ use parking_lot::Mutex;
 use storage::{Position, room::RoomNumber, user::UserNumber};
 use tokio::sync::watch;
 
-use super::{inbox::Inboxes, room::Room};
+use super::{
+    devices::{Devices, RecentDevices},
+    inbox::Inboxes,
+    room::Room,
+};
 use crate::epoch::{Epoch, Epochs};
 
 /// How many people, and rooms where somebody types, are remembered one by one.
@@ -83,6 +87,10 @@ pub(crate) struct Changed {
     pub(crate) rooms: BTreeSet<RoomNumber>,
     /// Rooms in which something changed for this user alone.
     pub(crate) own: BTreeSet<RoomNumber>,
+    /// Joined rooms whose state changed; they are among `rooms`.
+    pub(crate) states: BTreeSet<RoomNumber>,
+    /// Rooms where the user's own membership changed; they are among `own`.
+    pub(crate) memberships: BTreeSet<RoomNumber>,
     /// Joined rooms with new receipts.
     pub(crate) receipts: BTreeSet<RoomNumber>,
     /// Joined rooms of which memory does not know: the snapshot says whether there is something new.
@@ -93,6 +101,10 @@ pub(crate) struct Changed {
     pub(crate) people: People,
     /// Whether account data changed.
     pub(crate) account_data: bool,
+    /// Whose devices or keys changed.
+    pub(crate) devices: Devices,
+    /// Whether the user signed the key of somebody.
+    pub(crate) signed: bool,
 }
 
 impl Changed {
@@ -112,12 +124,16 @@ impl Changed {
 /// What of a room changed.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum What {
-    /// Its timeline or its state.
+    /// Its timeline.
     Events,
+    /// Its state, and with it the timeline.
+    State,
     /// A receipt.
     Receipts,
     /// Something for this user alone.
     Own,
+    /// This user's membership.
+    Membership,
 }
 
 /// A change that is remembered by itself.
@@ -176,6 +192,7 @@ pub(super) struct Known {
     /// The to-device messages of each device.
     pub(super) inboxes: Inboxes,
     account_data: Position,
+    devices: RecentDevices,
     latest: Position,
     /// What changed behind `complete_after`, oldest first.
     recent: VecDeque<Recent>,
@@ -189,6 +206,7 @@ impl Known {
         self.fleeting.latest = epoch;
         self.fleeting.complete_after = epoch;
         self.account_data = position;
+        self.devices.begin_at(position);
         self.latest = position;
         self.complete_after = position;
     }
@@ -229,13 +247,13 @@ impl Known {
     }
 
     /// Something in a room changed for this user alone.
-    pub(super) fn touch_own(&mut self, room: RoomNumber, position: Position) {
+    pub(super) fn touch_own(&mut self, room: RoomNumber, what: What, position: Position) {
         let touched = self.touched.entry(room).or_default();
         *touched = (*touched).max(position);
         self.push(Recent {
             position,
             room,
-            what: What::Own,
+            what,
         });
     }
 
@@ -266,20 +284,39 @@ impl Known {
         self.latest = self.latest.max(position);
     }
 
+    /// The devices or keys of somebody who shares a room with the user changed.
+    pub(super) fn touch_devices(&mut self, of: UserNumber, position: Position) {
+        self.devices.note(of, position);
+        self.latest = self.latest.max(position);
+    }
+
+    /// The user signed the key of somebody.
+    pub(super) fn touch_signed(&mut self, position: Position) {
+        self.devices.note_signed(position);
+        self.latest = self.latest.max(position);
+    }
+
     pub(super) fn changed_after(&self, position: Position) -> Changed {
         let mut changed = Changed {
             account_data: self.account_data > position,
+            devices: self.devices.after(position),
+            signed: self.devices.signed_after(position),
             ..Changed::default()
         };
         if position >= self.complete_after {
             let newer = self.recent.iter().rev();
             for change in newer.take_while(|change| change.position > position) {
                 let rooms = match change.what {
-                    What::Events => &mut changed.rooms,
+                    What::Events | What::State => &mut changed.rooms,
                     What::Receipts => &mut changed.receipts,
-                    What::Own => &mut changed.own,
+                    What::Own | What::Membership => &mut changed.own,
                 };
                 rooms.insert(change.room);
+                match change.what {
+                    What::State => drop(changed.states.insert(change.room)),
+                    What::Membership => drop(changed.memberships.insert(change.room)),
+                    What::Events | What::Receipts | What::Own => {}
+                }
             }
             return changed;
         }
@@ -296,6 +333,8 @@ impl Known {
                 changed.uncertain.insert(*room);
             }
         }
+        changed.states.clone_from(&changed.rooms);
+        changed.memberships.clone_from(&changed.own);
         changed
     }
 }

@@ -17,12 +17,17 @@ const PUSH_RULES: &str = "m.push_rules";
 /// All account data that belongs to no room: the push rules in force are always among it.
 pub(crate) fn global(request: &Request<'_>) -> Result<Vec<EventJson>> {
     let mut entries = account_data::list(request.view, request.actor.user, None)?;
-    entries.retain(|entry| entry.event_type != PUSH_RULES);
+    entries.retain(|entry| entry.event_type != PUSH_RULES && is_there(entry));
     let mut events = wanted(&request.filter.account_data, &entries);
     if request.filter.account_data.allows_type(PUSH_RULES) {
         events.push(event(PUSH_RULES, &push_rules(request)?));
     }
     Ok(events)
+}
+
+/// MSC3391: deleted account data is told to who may have it, as an empty object, and to nobody else.
+fn is_there(entry: &Entry) -> bool {
+    !account_data::is_deleted(&entry.content)
 }
 
 /// What of `entries` belongs to no room.
@@ -43,7 +48,8 @@ pub(crate) fn global_of(request: &Request<'_>, entries: &[Entry]) -> Result<Vec<
 
 /// All account data of a room.
 pub(crate) fn of_room(request: &Request<'_>, room: RoomNumber) -> Result<Vec<EventJson>> {
-    let entries = account_data::list(request.view, request.actor.user, Some(room))?;
+    let mut entries = account_data::list(request.view, request.actor.user, Some(room))?;
+    entries.retain(is_there);
     Ok(wanted(&request.filter.room_account_data, &entries))
 }
 

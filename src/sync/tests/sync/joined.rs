@@ -19,7 +19,10 @@ async fn initial_and_incremental() {
     assert_eq!(joined["timeline"]["limited"], false);
     assert_eq!(joined["summary"]["m.joined_member_count"], 1);
     assert_eq!(joined["summary"]["m.heroes"], json!([]));
-    assert_eq!(answer["device_one_time_keys_count"], json!({}));
+    assert_eq!(
+        answer["device_one_time_keys_count"],
+        json!({ "signed_curve25519": 0 })
+    );
     assert_eq!(answer["device_unused_fallback_key_types"], json!([]));
     let push_rules = &answer["account_data"]["events"][0];
     assert_eq!(push_rules["type"], "m.push_rules");

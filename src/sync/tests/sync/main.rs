@@ -6,6 +6,7 @@
     reason = "a test that panics has failed, also in its helper functions"
 )]
 
+mod device_list;
 mod fleeting;
 mod foreign;
 mod forks;
