@@ -59,13 +59,6 @@ fn client() -> Vec<Endpoint> {
         endpoint(device::update),
         interactive(device::delete),
         interactive(device::delete_many),
-        // keys
-        endpoint(keys::upload).limited(Limit::KeyRequests),
-        endpoint(keys::query).limited(Limit::KeyRequests),
-        endpoint(keys::claim).limited(Limit::KeyRequests),
-        endpoint(keys::changes).limited(Limit::KeyRequests),
-        interactive(keys::upload_cross_signing).limited(Limit::KeyRequests),
-        endpoint(keys::upload_signatures).limited(Limit::KeyRequests),
         // users
         endpoint(profile::profile),
         endpoint(profile::display_name),
@@ -125,6 +118,18 @@ fn client() -> Vec<Endpoint> {
         endpoint(media::legacy_download),
         endpoint(media::legacy_download_as),
         endpoint(media::legacy_thumbnail),
+    ]
+}
+
+/// The client-server API: keys of devices and of cross-signing.
+fn keys() -> Vec<Endpoint> {
+    vec![
+        endpoint(keys::upload).limited(Limit::KeyRequests),
+        endpoint(keys::query).limited(Limit::KeyRequests),
+        endpoint(keys::claim).limited(Limit::KeyRequests),
+        endpoint(keys::changes).limited(Limit::KeyRequests),
+        interactive(keys::upload_cross_signing).limited(Limit::KeyRequests),
+        endpoint(keys::upload_signatures).limited(Limit::KeyRequests),
     ]
 }
 
@@ -215,7 +220,11 @@ const LARGE: Limits = Limits {
 };
 
 fn endpoints() -> impl Iterator<Item = Endpoint> {
-    client().into_iter().chain(rooms()).chain(admin())
+    client()
+        .into_iter()
+        .chain(keys())
+        .chain(rooms())
+        .chain(admin())
 }
 
 /// For load balancers; answered without touching anything.
