@@ -49,6 +49,7 @@ fn e4_every_limit_has_its_default() {
         (Limit::RoomCreation, 10, 63),
         (Limit::MediaCreate, 50, 1),
         (Limit::PresencePerUser, 1, 10),
+        (Limit::KeyRequests, 100, 1),
     ];
     assert_eq!(table.map(|(limit, ..)| limit), Limit::ALL);
     for (limit, burst, retry_after) in table {

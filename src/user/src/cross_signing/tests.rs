@@ -291,98 +291,115 @@ async fn signatures_are_merged_into_what_they_sign() {
     assert_eq!(shown["device_keys"], json!({ alice(): {} }));
 }
 
-#[tokio::test]
-async fn b11_forged_signatures_are_refused_one_by_one() {
-    let (house, a, b) = two().await;
-    let phone = device_id!("PHONE");
-    let [master, self_signing, user_signing] = [0, 1, 2].map(|n| a.signers[n].public());
-    let keys = device_keys(alice(), phone, &a.phone);
-    let bobs = b.signers[0].public();
-    let forged = |object: &Value, name: &str| {
-        let mut object = object.clone();
-        object["signatures"][alice().as_str()][format!("ed25519:{name}")] = "x".into();
-        object
-    };
-    let changed = |object: &Value| {
-        let mut object = object.clone();
-        object["extra"] = 1.into();
-        object
-    };
+/// Whose key under which name, what is uploaded for it, and why it is refused.
+type Forgery = (&'static UserId, String, Value, RefusedSignature);
+
+/// What Alice uploads for her own keys.
+fn own_forgeries(a: &Person) -> Vec<Forgery> {
+    let [master, self_signing, _] = [0, 1, 2].map(|n| a.signers[n].public());
+    let keys = device_keys(alice(), device_id!("PHONE"), &a.phone);
     let by_self_signing = a.signers[1].sign(&keys, alice(), &self_signing);
-    let of_bob = a.signers[2].sign(&b.master(), alice(), &user_signing);
     let by_phone = a.phone.sign(&a.master(), alice(), "PHONE");
-    use RefusedSignature::{BadJson, Different, Invalid, NotFound, TooLarge};
-    let cases = [
-        (alice(), "PHONE", forged(&keys, &self_signing), Invalid),
-        (alice(), "PHONE", keys.clone(), Invalid),
+    let phone = || "PHONE".to_owned();
+    let invalid = RefusedSignature::Invalid;
+    vec![
+        (alice(), phone(), forged(&keys, &self_signing), invalid),
+        (alice(), phone(), keys.clone(), invalid),
         // Another key than the one that may.
         (
             alice(),
-            "PHONE",
+            phone(),
             a.signers[0].sign(&keys, alice(), &master),
-            Invalid,
+            invalid,
         ),
         (
             alice(),
-            "PHONE",
+            phone(),
             a.signers[2].sign(&keys, alice(), &self_signing),
-            Invalid,
+            invalid,
         ),
-        (alice(), "PHONE", changed(&by_self_signing), Different),
-        (alice(), "TABLET", by_self_signing.clone(), NotFound),
         (
             alice(),
-            &self_signing,
+            phone(),
+            changed(&by_self_signing),
+            RefusedSignature::Different,
+        ),
+        (
+            alice(),
+            "TABLET".to_owned(),
+            by_self_signing,
+            RefusedSignature::NotFound,
+        ),
+        (
+            alice(),
+            self_signing,
             a.signed(1, "self_signing"),
-            NotFound,
+            RefusedSignature::NotFound,
         ),
-        (alice(), &master, forged(&a.master(), "PHONE"), Invalid),
-        (alice(), &master, forged(&by_phone, "PHONE"), Invalid),
-        (alice(), &master, a.master(), Invalid),
-        (bob(), &bobs, forged(&b.master(), &user_signing), Invalid),
         (
-            bob(),
-            &bobs,
-            a.signers[1].sign(&b.master(), alice(), &user_signing),
-            Invalid,
+            alice(),
+            master.clone(),
+            forged(&a.master(), "PHONE"),
+            invalid,
         ),
-        (bob(), &bobs, changed(&of_bob), Different),
-        (bob(), &master, of_bob.clone(), NotFound),
+        (alice(), master.clone(), forged(&by_phone, "PHONE"), invalid),
+        (alice(), master, a.master(), invalid),
+    ]
+}
+
+/// What Alice uploads for keys of others.
+fn forgeries_of_others(a: &Person, b: &Person) -> Vec<Forgery> {
+    let [master, _, user_signing] = [0, 1, 2].map(|n| a.signers[n].public());
+    let bobs = || b.signers[0].public();
+    let of_bob = a.signers[2].sign(&b.master(), alice(), &user_signing);
+    let by_another = a.signers[1].sign(&b.master(), alice(), &user_signing);
+    let device = device_keys(bob(), device_id!("PHONE"), &b.phone);
+    let device = a.signers[2].sign(&device, alice(), &user_signing);
+    let large = json!({ "a": "a".repeat(60_000) });
+    let (carol, remote) = (
+        user_id!("@carol:example.org"),
+        user_id!("@bob:elsewhere.org"),
+    );
+    use RefusedSignature::{BadJson, Different, Invalid, NotFound, TooLarge};
+    vec![
+        (bob(), bobs(), forged(&b.master(), &user_signing), Invalid),
+        (bob(), bobs(), by_another, Invalid),
+        (bob(), bobs(), changed(&of_bob), Different),
+        (bob(), master, of_bob.clone(), NotFound),
         // Devices of others are theirs to sign.
-        (
-            bob(),
-            "PHONE",
-            a.signers[2].sign(&device_keys(bob(), phone, &b.phone), alice(), &user_signing),
-            NotFound,
-        ),
-        (
-            user_id!("@carol:example.org"),
-            &bobs,
-            of_bob.clone(),
-            NotFound,
-        ),
-        (
-            user_id!("@bob:elsewhere.org"),
-            &bobs,
-            of_bob.clone(),
-            NotFound,
-        ),
-        (bob(), &bobs, json!([]), BadJson),
-        (bob(), &bobs, json!({ "a": "a".repeat(60_000) }), TooLarge),
-    ];
-    for (of, id, signed, reason) in cases {
-        assert_eq!(
-            a.sign(&house, of, id, &signed).await,
-            Some(reason),
-            "{id} {signed}"
-        );
+        (bob(), "PHONE".to_owned(), device, NotFound),
+        (carol, bobs(), of_bob.clone(), NotFound),
+        (remote, bobs(), of_bob, NotFound),
+        (bob(), bobs(), json!([]), BadJson),
+        (bob(), bobs(), large, TooLarge),
+    ]
+}
+
+fn forged(object: &Value, name: &str) -> Value {
+    let mut object = object.clone();
+    object["signatures"][alice().as_str()][format!("ed25519:{name}")] = "x".into();
+    object
+}
+
+fn changed(object: &Value) -> Value {
+    let mut object = object.clone();
+    object["extra"] = 1.into();
+    object
+}
+
+#[tokio::test]
+async fn b11_forged_signatures_are_refused_one_by_one() {
+    let (house, a, b) = two().await;
+    let own = own_forgeries(&a).into_iter();
+    for (of, id, signed, reason) in own.chain(forgeries_of_others(&a, &b)) {
+        let refused = a.sign(&house, of, &id, &signed).await;
+        assert_eq!(refused, Some(reason), "{id} {signed}");
     }
+    let keys = device_keys(alice(), device_id!("PHONE"), &a.phone);
     for asker in [a.user, b.user] {
         let shown = house.query(asker, alice()).await;
-        assert_eq!(
-            shown["device_keys"][alice().as_str()]["PHONE"]["signatures"],
-            keys["signatures"]
-        );
+        let device = &shown["device_keys"][alice().as_str()]["PHONE"];
+        assert_eq!(device["signatures"], keys["signatures"]);
         assert_eq!(shown["master_keys"][alice().as_str()], a.master());
         let shown = house.query(asker, bob()).await;
         assert_eq!(shown["master_keys"][bob().as_str()], b.master());
