@@ -298,6 +298,10 @@ impl Syncer {
                 };
                 let answer = inner.compute(request.clone(), place, scope).await?;
                 if !answer.is_empty() {
+                    // What ends a session is news for those that go on, and not for itself.
+                    if connection.sessions_ended() != sessions {
+                        inner.check_session(&request.actor)?;
+                    }
                     return Ok(answer.to_bytes());
                 }
             }

@@ -1,3 +1,5 @@
+//! One-time keys: their order, and that none is handed out twice.
+
 use std::collections::BTreeSet;
 
 use ruma_common::{DeviceId, device_id};

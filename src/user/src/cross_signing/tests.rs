@@ -1,3 +1,5 @@
+//! Cross-signing keys and signatures: who may upload what, and who sees it.
+
 use std::collections::BTreeMap;
 
 use ruma_common::{DeviceId, UserId, device_id, user_id};

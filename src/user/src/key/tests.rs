@@ -1,3 +1,5 @@
+//! Keys of devices: what is taken, what is refused, what is shown. And keys that sign, for the tests of cross-signing.
+
 use std::collections::BTreeMap;
 
 use event::{
