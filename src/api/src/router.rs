@@ -18,10 +18,9 @@ use crate::{
     Error, Services,
     client::{
         account, admin, alias, backup, capabilities, config, context, device, directory, discovery,
-        filter, keys, knock, media, membership, message, presence, profile, push, read_marker, receipt,
-        redact, relations, room, session, space, state, sync, tag, threads, to_device, typing,
         filter, keys, knock, media, membership, message, presence, profile, push, read_marker,
-        receipt, redact, relations, room, session, state, sync, tag, threads, to_device, typing,
+        receipt, redact, relations, room, session, space, state, sync, tag, threads, to_device,
+        typing,
     },
     endpoint::{
         Call, Endpoint, Limits, adjusted, endpoint, interactive, own, streaming, with_default,
