@@ -54,12 +54,6 @@ fn client() -> Vec<Endpoint> {
         endpoint(admin::lock),
         endpoint(admin::is_suspended),
         endpoint(admin::suspend),
-        // devices
-        endpoint(device::devices),
-        endpoint(device::device),
-        endpoint(device::update),
-        interactive(device::delete),
-        interactive(device::delete_many),
         // users
         endpoint(profile::profile),
         endpoint(profile::display_name),
@@ -122,9 +116,16 @@ fn client() -> Vec<Endpoint> {
     ]
 }
 
-/// The client-server API: keys of devices and of cross-signing.
-fn keys() -> Vec<Endpoint> {
+/// The client-server API: devices and their keys.
+fn devices() -> Vec<Endpoint> {
     vec![
+        // devices
+        endpoint(device::devices),
+        endpoint(device::device),
+        endpoint(device::update),
+        interactive(device::delete),
+        interactive(device::delete_many),
+        // keys
         endpoint(keys::upload).limited(Limit::KeyRequests),
         endpoint(keys::query).limited(Limit::KeyRequests),
         endpoint(keys::claim).limited(Limit::KeyRequests),
@@ -223,7 +224,7 @@ const LARGE: Limits = Limits {
 fn endpoints() -> impl Iterator<Item = Endpoint> {
     client()
         .into_iter()
-        .chain(keys())
+        .chain(devices())
         .chain(rooms())
         .chain(admin())
 }
