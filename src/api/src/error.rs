@@ -2,8 +2,9 @@
 //! errors.
 
 mod domain;
+mod keys;
 
-pub(crate) use self::domain::errcode_of;
+pub(crate) use self::keys::errcode_of;
 
 use std::{borrow::Cow, time::Duration};
 
