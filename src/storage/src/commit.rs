@@ -125,7 +125,10 @@ impl Pipeline {
     /// The lock under which batches are applied. While the disk stalls, the one who holds it may wait in a system
     /// call; the others then wait where they keep no worker of the runtime from its other tasks.
     pub(crate) fn lock(&self) -> MutexGuard<'_, Applied> {
-        if let Some(applied) = self.try_lock().or_else(|| self.applied.try_lock_for(PATIENCE)) {
+        if let Some(applied) = self
+            .try_lock()
+            .or_else(|| self.applied.try_lock_for(PATIENCE))
+        {
             return applied;
         }
         let flavor = Handle::try_current().map(|runtime| runtime.runtime_flavor());
