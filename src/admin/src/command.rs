@@ -38,6 +38,13 @@ pub enum Command {
         /// For how long it may be used, in milliseconds; without end if none.
         valid_ms: Option<u64>,
     },
+    /// Lists what users have reported, the newest first.
+    ListReports {
+        /// At most so many.
+        limit: usize,
+        /// Only those with a lower number.
+        before: Option<u64>,
+    },
     /// Copies everything that the server knows.
     Backup {
         /// Where to: an absolute path, of nothing or of an empty directory.
@@ -66,6 +73,30 @@ pub enum Outcome {
         /// The token.
         token: String,
     },
+    /// These were reported.
+    Reports {
+        /// The newest first.
+        reports: Vec<Report>,
+    },
     /// There is a backup.
     BackupMade(Made),
+}
+
+/// Something that a user has reported.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Report {
+    /// Its number.
+    pub number: u64,
+    /// When it came, in milliseconds since 1970.
+    pub received_ts: u64,
+    /// Who reports.
+    pub reporter: String,
+    /// The room, or the one in which the event is.
+    pub room_id: Option<String>,
+    /// The event.
+    pub event_id: Option<String>,
+    /// The user, or the sender of the event.
+    pub user_id: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
 }

@@ -10,5 +10,5 @@ pub mod backup;
 mod command;
 mod operator;
 
-pub use command::{Command, Outcome};
+pub use command::{Command, Outcome, Report};
 pub use operator::{CommandError, Operator, Options};

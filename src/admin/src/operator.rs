@@ -8,13 +8,16 @@ use auth::{
 };
 use media::Media;
 use ruma_common::OwnedServerName;
-use storage::{Clock, Store};
+use storage::{Clock, Store, report};
 use tokio::sync::Mutex;
 
 use crate::{
-    Command, Outcome,
+    Command, Outcome, Report,
     backup::{self, BackupError},
 };
+
+/// Reports of one answer.
+const MAX_REPORTS: usize = 1_000;
 
 /// What [`Operator`] needs to know.
 #[derive(Clone, Debug)]
@@ -58,6 +61,9 @@ pub enum CommandError {
     /// No backup.
     #[error(transparent)]
     Backup(#[from] BackupError),
+    /// The store failed.
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
 }
 
 impl Operator {
@@ -107,6 +113,7 @@ impl Operator {
                 uses,
                 valid_ms,
             } => self.create_token(token, uses, valid_ms).await,
+            Command::ListReports { limit, before } => self.list_reports(limit, before),
             Command::Backup { directory, earlier } => {
                 let made = backup::make(self, directory, earlier).await?;
                 Ok(Outcome::BackupMade(made))
@@ -129,6 +136,26 @@ impl Operator {
         auth.reset_password(&user_id, password, devices).await?;
         tracing::info!(user.id = %user_id, "the operator set a password");
         Ok(Outcome::PasswordSet { user_id })
+    }
+
+    fn list_reports(&self, limit: usize, before: Option<u64>) -> Result<Outcome, CommandError> {
+        let limit = limit.min(MAX_REPORTS);
+        let found = self
+            .inner
+            .store
+            .read(|view| report::newest(view, before, limit))?;
+        let reports = found.into_iter().map(|(number, report)| Report {
+            number,
+            received_ts: report.received_ts,
+            reporter: report.reporter,
+            room_id: report.room_id,
+            event_id: report.event_id,
+            user_id: report.user_id,
+            reason: report.reason,
+        });
+        Ok(Outcome::Reports {
+            reports: reports.collect(),
+        })
     }
 
     async fn create_token(

@@ -17,6 +17,7 @@ pub(crate) mod knock;
 pub(crate) mod media;
 pub(crate) mod membership;
 pub(crate) mod message;
+pub(crate) mod mutual_rooms;
 pub(crate) mod presence;
 pub(crate) mod profile;
 pub(crate) mod push;
@@ -24,7 +25,9 @@ pub(crate) mod read_marker;
 pub(crate) mod receipt;
 pub(crate) mod redact;
 pub(crate) mod relations;
+pub(crate) mod reporting;
 pub(crate) mod room;
+pub(crate) mod server_notices;
 pub(crate) mod session;
 pub(crate) mod space;
 pub(crate) mod state;
@@ -33,6 +36,7 @@ pub(crate) mod tag;
 pub(crate) mod threads;
 pub(crate) mod to_device;
 pub(crate) mod typing;
+pub(crate) mod user_directory;
 
 use std::str::FromStr;
 

@@ -1,15 +1,17 @@
 //! An endpoint: what ruma declares about a request type and the handler behind it, with the types erased, so that
 //! the router's generic code exists once and not once for each endpoint.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
-use auth::UiaRequest;
+use auth::{Requester, UiaRequest};
 use axum::body::{Body, Bytes};
 use futures::future::BoxFuture;
 use http::Method;
 use limit::Limit;
 use ruma_common::api::{
-    IncomingRequest, auth_scheme::NoAuthentication, error::DeserializationError,
+    IncomingRequest,
+    auth_scheme::{AccessToken, NoAuthentication},
+    error::DeserializationError,
     path_builder::PathBuilder as _,
 };
 use serde::de::DeserializeOwned;
@@ -224,6 +226,64 @@ where
                 };
                 let body = serde_json::from_slice(body).map_err(DeserializationError::from)?;
                 handler(services, body).await?.into_response()
+            })
+        }),
+    }
+}
+
+/// A request to an endpoint that ruma does not know, by a user.
+pub(crate) struct Own<B> {
+    /// Who asks.
+    pub requester: Requester,
+    /// The parameters of the path, in their order.
+    pub path: Vec<String>,
+    /// The body; of a request without one, as if it were empty.
+    pub body: B,
+    query: HashMap<String, String>,
+}
+
+impl<B> Own<B> {
+    pub(crate) fn new(
+        requester: Requester,
+        path: Vec<String>,
+        body: B,
+        query: HashMap<String, String>,
+    ) -> Self {
+        Self {
+            requester,
+            path,
+            body,
+            query,
+        }
+    }
+
+    /// A parameter of the query.
+    pub(crate) fn query(&self, name: &str) -> Option<&str> {
+        self.query.get(name).map(String::as_str)
+    }
+}
+
+/// As [`own`], for users. The body is read when it is known who asks.
+pub(crate) fn own_of_user<B, F>(
+    method: Method,
+    path: &'static str,
+    handler: impl Fn(Arc<Services>, Own<B>) -> F + Copy + Send + Sync + 'static,
+) -> Endpoint
+where
+    B: DeserializeOwned + Send + 'static,
+    F: Future<Output = Result<Json>> + Send + 'static,
+{
+    Endpoint {
+        method,
+        paths: vec![path],
+        needs_token: true,
+        limit: None,
+        call: Arc::new(move |services, request| {
+            Box::pin(async move {
+                let limits = &Limits::DEFAULT;
+                let received = Received::read::<AccessToken>(&services, request, limits).await?;
+                let own = received.into_own()?;
+                handler(services, own).await?.into_response()
             })
         }),
     }

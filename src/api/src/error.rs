@@ -143,12 +143,13 @@ impl Error {
         Self(Box::new(Inner::Locked))
     }
 
-    /// "M_THREEPID_DENIED: Authentication could not be performed on the third-party identifier": nobody is known by one.
-    pub(crate) fn no_third_party_ids() -> Self {
+    /// "M_THREEPID_MEDIUM_NOT_SUPPORTED: The homeserver does not support adding a third party identifier of the given
+    /// medium": it has no identity server that could find somebody by one.
+    pub(crate) fn no_third_party_invites() -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
-            ErrorKind::ThreepidDenied,
-            "Third-party identifiers are not supported",
+            ErrorKind::ThreepidMediumNotSupported,
+            "This server cannot invite by third-party identifiers",
         )
     }
 

@@ -1,18 +1,27 @@
 //! From an HTTP request to ruma's request type: limits first, then who asks, then the body, then parsing.
 
-use std::{net::IpAddr, time::Duration};
+use std::{collections::HashMap, net::IpAddr, time::Duration};
 
-use axum::{RequestExt as _, body::Body, extract::RawPathParams};
+use auth::Requester;
+use axum::{
+    RequestExt as _,
+    body::Body,
+    extract::{Query, RawPathParams},
+};
 use bytes::{Bytes, BytesMut};
 use futures::Stream;
 use http::{HeaderMap, Method, header, request::Parts};
 use http_body_util::{BodyDataStream, BodyExt as _};
 use limit::Limit;
-use ruma_common::api::{IncomingRequest, IncomingRequestExt as _};
+use ruma_common::api::{IncomingRequest, IncomingRequestExt as _, error::DeserializationError};
+use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
 use crate::{
-    Error, Peer, Result, Services, address, endpoint::Limits, identity::Authenticate, json,
+    Error, Peer, Result, Services, address,
+    endpoint::{Limits, Own},
+    identity::Authenticate,
+    json,
 };
 
 /// Slow bodies are given up after this.
@@ -136,6 +145,27 @@ impl<I> Received<I> {
             body: self.body,
             query,
         })
+    }
+}
+
+impl Received<Requester> {
+    /// A request to an endpoint that ruma does not know.
+    pub(crate) fn into_own<B: DeserializeOwned>(self) -> Result<Own<B>> {
+        let query = Query::<HashMap<String, String>>::try_from_uri(&self.head.uri)
+            .map_err(|_| Error::invalid_param("The query is malformed"))?;
+        let body = match self.body.as_ref() {
+            [] => b"{}",
+            body => body,
+        };
+        Ok(Own::new(
+            self.requester,
+            self.path
+                .iter()
+                .map(|(_, value)| value.to_owned())
+                .collect(),
+            serde_json::from_slice(body).map_err(DeserializationError::from)?,
+            query.0,
+        ))
     }
 }
 

@@ -18,13 +18,13 @@ use crate::{
     Error, Services,
     client::{
         account, admin, alias, backup, capabilities, config, context, device, directory, discovery,
-        filter, keys, knock, media, membership, message, presence, profile, push, read_marker,
-        receipt, redact, relations, room, session, space, state, sync, tag, threads, to_device,
-        typing,
+        filter, keys, knock, media, membership, message, mutual_rooms, presence, profile, push,
+        read_marker, receipt, redact, relations, reporting, room, server_notices, session, space,
+        state, sync, tag, threads, to_device, typing, user_directory,
     },
     endpoint::{
-        Call, Endpoint, Limits, adjusted, endpoint, interactive, own, streaming, with_default,
-        with_limits,
+        Call, Endpoint, Limits, adjusted, endpoint, interactive, own, own_of_user, streaming,
+        with_default, with_limits,
     },
     layer::layered,
 };
@@ -174,11 +174,17 @@ fn rooms() -> Vec<Endpoint> {
         endpoint(threads::list),
         endpoint(room::upgrade),
         endpoint(space::hierarchy),
+        endpoint(reporting::event).limited(Limit::Reports),
+        endpoint(reporting::room).limited(Limit::Reports),
+        endpoint(reporting::user).limited(Limit::Reports),
         endpoint(redact::redact),
         // people
         with_limits(RECEIPT, receipt::create),
         endpoint(read_marker::set),
         endpoint(typing::set),
+        endpoint(user_directory::search).limited(Limit::UserDirectory),
+        own_of_user(Method::GET, MUTUAL_ROOMS, mutual_rooms::stable),
+        own_of_user(Method::GET, MUTUAL_ROOMS_UNSTABLE, mutual_rooms::unstable),
         endpoint(presence::get),
         endpoint(presence::set).limited(Limit::PresencePerUser),
         // state
@@ -187,6 +193,13 @@ fn rooms() -> Vec<Endpoint> {
         endpoint(state::send).also(&STATE_WITHOUT_KEY),
     ]
 }
+
+const MUTUAL_ROOMS: &str = "/_matrix/client/v1/mutual_rooms";
+const MUTUAL_ROOMS_UNSTABLE: &str =
+    "/_matrix/client/unstable/uk.half-shot.msc2666/user/mutual_rooms";
+
+const NOTICE: &str = "/_synapse/admin/v1/send_server_notice";
+const NOTICE_IN_TRANSACTION: &str = "/_synapse/admin/v1/send_server_notice/{txn_id}";
 
 /// "When an empty string, the trailing slash on this endpoint is optional."
 const STATE_WITHOUT_KEY: [&str; 4] = [
@@ -202,6 +215,8 @@ fn admin() -> Vec<Endpoint> {
     vec![
         own(Method::GET, path, account::shared_secret_nonce),
         own(Method::POST, path, account::shared_secret_register),
+        own_of_user(Method::POST, NOTICE, server_notices::send),
+        own_of_user(Method::PUT, NOTICE_IN_TRANSACTION, server_notices::send),
     ]
 }
 

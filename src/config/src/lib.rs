@@ -29,7 +29,7 @@ pub use rate_limits::{Rate, RateLimits};
 pub use secret::Secret;
 pub use section::{
     Durability, Listener, Log, LogFormat, Media, Presence, Registration, RegistrationMode, Rooms,
-    Server, Storage, UploadQuota,
+    Server, ServerNotices, Storage, UploadQuota, UserDirectory,
 };
 
 use layer::{Layer, Origin, Overlay};
@@ -44,6 +44,8 @@ pub struct Config {
     pub registration: Registration,
     pub rate_limits: RateLimits,
     pub rooms: Rooms,
+    pub user_directory: UserDirectory,
+    pub server_notices: ServerNotices,
     pub presence: Presence,
     pub log: Log,
 }

@@ -58,6 +58,8 @@ fn sections() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
         "registration" => field_names::<section::Registration>(),
         "rate_limits" => field_names::<RateLimits>(),
         "rooms" => field_names::<section::Rooms>(),
+        "user_directory" => field_names::<section::UserDirectory>(),
+        "server_notices" => field_names::<section::ServerNotices>(),
         "presence" => field_names::<section::Presence>(),
         "log" => field_names::<section::Log>(),
         // A new section without a line above has no known keys; the example's test fails.

@@ -92,6 +92,10 @@ pub struct RateLimits {
     pub presence_per_user: Rate,
     /// Uploads, queries and claims of keys by one user.
     pub key_requests: Rate,
+    /// Reports of events, rooms and users by one user.
+    pub reports: Rate,
+    /// Searches of the user directory by one user.
+    pub user_directory: Rate,
 }
 
 impl Default for RateLimits {
@@ -117,6 +121,8 @@ impl Default for RateLimits {
             media_create: Rate::new(10.0, 50),
             presence_per_user: Rate::new(0.1, 1),
             key_requests: Rate::new(20.0, 100),
+            reports: Rate::new(1.0, 5),
+            user_directory: Rate::new(0.016, 200),
         }
     }
 }

@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, path::PathBuf};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
-use ruma_common::{OwnedServerName, RoomVersionId};
+use ruma_common::{OwnedMxcUri, OwnedServerName, OwnedUserId, RoomVersionId, ServerName, UserId};
 use serde::Deserialize;
 
 use crate::{Config, ConfigError, Secret};
@@ -133,6 +133,50 @@ pub enum RegistrationMode {
 pub struct Rooms {
     /// The version of a room whose creator asks for none.
     pub default_version: RoomVersionId,
+    /// Whether a room is forgotten as soon as a user leaves it or is removed from it.
+    pub forget_on_leave: bool,
+}
+
+/// `[user_directory]`: whom users find.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct UserDirectory {
+    /// Whether everybody finds all users of this server.
+    pub search_all_users: bool,
+}
+
+/// `[server_notices]`: what the server tells users.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct ServerNotices {
+    /// The localpart of the user who tells it; nothing is told without.
+    pub localpart: Option<String>,
+    /// The user's display name.
+    pub display_name: String,
+    /// The user's avatar.
+    pub avatar_url: Option<OwnedMxcUri>,
+    /// The name of the rooms.
+    pub room_name: String,
+}
+
+impl ServerNotices {
+    /// The user who tells it.
+    #[must_use]
+    pub fn user_id(&self, server_name: &ServerName) -> Option<OwnedUserId> {
+        let localpart = self.localpart.as_ref()?;
+        UserId::parse(format!("@{localpart}:{server_name}")).ok()
+    }
+}
+
+impl Default for ServerNotices {
+    fn default() -> Self {
+        Self {
+            localpart: None,
+            display_name: "Server Notices".to_owned(),
+            avatar_url: None,
+            room_name: "Server Notices".to_owned(),
+        }
+    }
 }
 
 /// `[presence]`: who is online.
@@ -236,6 +280,7 @@ impl Default for Rooms {
     fn default() -> Self {
         Self {
             default_version: RoomVersionId::V12,
+            forget_on_leave: false,
         }
     }
 }
@@ -279,8 +324,27 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
         return conflict("storage.cache_mb: at least 64");
     }
     check_media(&config.media)?;
+    check_notices(&config.server_notices, &config.server.name)?;
     if config.rooms.default_version.rules().is_none() {
         return conflict("rooms.default_version: not a room version this server knows");
+    }
+    Ok(())
+}
+
+fn check_notices(notices: &ServerNotices, server_name: &ServerName) -> Result<(), ConfigError> {
+    let conflict = |text: &str| Err(ConfigError::Conflict(text.to_owned()));
+    if notices.localpart.is_some() && notices.user_id(server_name).is_none() {
+        return conflict("server_notices.localpart: not the localpart of a user id");
+    }
+    if notices.display_name.is_empty() || notices.display_name.chars().count() > 256 {
+        return conflict("server_notices.display_name: 1 to 256 characters");
+    }
+    if notices
+        .avatar_url
+        .as_ref()
+        .is_some_and(|url| !url.is_valid())
+    {
+        return conflict("server_notices.avatar_url: not an mxc:// URI");
     }
     Ok(())
 }

@@ -53,6 +53,8 @@ pub enum Limit {
     MediaCreate,
     PresencePerUser,
     KeyRequests,
+    Reports,
+    UserDirectory,
 }
 
 /// How often what may be done. Cheap to clone; clones count together.
@@ -140,7 +142,7 @@ impl Inner {
 
 impl Limit {
     /// In the order of the declaration.
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 19] = [
         Self::Message,
         Self::AdminRedaction,
         Self::Registration,
@@ -158,6 +160,8 @@ impl Limit {
         Self::MediaCreate,
         Self::PresencePerUser,
         Self::KeyRequests,
+        Self::Reports,
+        Self::UserDirectory,
     ];
 
     fn rate(self, config: &RateLimits) -> Option<Rate> {
@@ -179,6 +183,8 @@ impl Limit {
             Self::MediaCreate => config.media_create,
             Self::PresencePerUser => config.presence_per_user,
             Self::KeyRequests => config.key_requests,
+            Self::Reports => config.reports,
+            Self::UserDirectory => config.user_directory,
         })
     }
 

@@ -32,6 +32,9 @@ pub(crate) enum Command {
     /// Makes registration tokens
     #[command(subcommand)]
     Token(Token),
+    /// Shows what users have reported
+    #[command(subcommand)]
+    Report(Report),
     /// Backs up the database, the signing key and media, or verifies a backup
     Backup(Backup),
     /// Restores a backup into the empty data directory of the configuration
@@ -75,6 +78,19 @@ pub(crate) enum Token {
         /// For how long it may be used: 30m, 12h, 7d or 2w; by default without end
         #[arg(long, value_name = "TIME", value_parser = duration_ms)]
         expires: Option<u64>,
+    },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Report {
+    /// Lists reports of events, rooms and users, one JSON object on each line, the newest first
+    List {
+        /// At most so many; 1000 are the most
+        #[arg(long, value_name = "NUMBER", default_value_t = 100)]
+        limit: usize,
+        /// Only those with a number below this one
+        #[arg(long, value_name = "NUMBER")]
+        before: Option<u64>,
     },
 }
 

@@ -13,7 +13,7 @@ use config::Config;
 use storage::Clock;
 
 use crate::{
-    arguments::{Backup, Command, Token, User, Verify},
+    arguments::{Backup, Command, Report, Token, User, Verify},
     compose,
 };
 
@@ -41,6 +41,9 @@ pub(crate) async fn run(config: &Config, command: Command) -> Result<()> {
             uses,
             valid_ms: expires,
         },
+        Command::Report(Report::List { limit, before }) => {
+            admin::Command::ListReports { limit, before }
+        }
         Command::Backup(Backup {
             command: Some(Verify::Verify { directory }),
             ..
@@ -141,6 +144,9 @@ fn print(outcome: &Outcome) -> Result<()> {
         Outcome::PasswordSet { user_id } => say(&format!("{user_id} has another password")),
         // Alone, for scripts.
         Outcome::TokenCreated { token } => say(token),
+        Outcome::Reports { reports } => reports
+            .iter()
+            .try_for_each(|report| say(&serde_json::to_string(report)?)),
         Outcome::BackupMade(made) => print_backup(made),
     }
 }

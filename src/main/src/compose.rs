@@ -9,7 +9,7 @@ use axum::Router;
 use config::{Config, Durability};
 use limit::Limits;
 use media::Media;
-use room::Rooms;
+use room::{Notices, Policy, Rooms};
 use ruma_common::{OwnedServerName, ServerName};
 use storage::{Clock, Store};
 use sync::Syncer;
@@ -137,6 +137,7 @@ pub(crate) async fn compose(config: Config, accept_data_loss: bool) -> Result<Ho
         operator,
     } = open_with(&config, accept_data_loss).await?;
     let signing_key = signing_key::load_or_make(&config.storage.path)?;
+    let policy = policy(&config);
     let server_name = config.server.name;
     let users = Users::new(store.clone(), server_name.clone());
     let rooms = Rooms::new(
@@ -149,6 +150,7 @@ pub(crate) async fn compose(config: Config, accept_data_loss: bool) -> Result<Ho
             redaction_retention_ms: REDACTION_RETENTION_MS,
             cache_bytes: room_cache_bytes(config::memory_bytes()),
             limits: limits.clone(),
+            policy,
         },
     );
     let syncer = Syncer::new(
@@ -160,6 +162,7 @@ pub(crate) async fn compose(config: Config, accept_data_loss: bool) -> Result<Ho
     );
     tokio::spawn(syncer.clone().follow());
     tokio::spawn(rooms.clone().carry_profiles());
+    tokio::spawn(rooms.clone().keep_user_directory());
     let services = Services {
         auth: auth.clone(),
         rooms,
@@ -180,6 +183,22 @@ pub(crate) async fn compose(config: Config, accept_data_loss: bool) -> Result<Ho
         operator,
         store,
     })
+}
+
+/// What the operator chose about rooms.
+fn policy(config: &Config) -> Policy {
+    let notices = &config.server_notices;
+    let speaker = notices.user_id(&config.server.name);
+    Policy {
+        search_all_users: config.user_directory.search_all_users,
+        forget_on_leave: config.rooms.forget_on_leave,
+        notices: speaker.map(|user_id| Notices {
+            user_id,
+            display_name: notices.display_name.clone(),
+            avatar_url: notices.avatar_url.clone(),
+            room_name: notices.room_name.clone(),
+        }),
+    }
 }
 
 /// Memory for events and states of rooms: an eighth of the machine's, from 16 MiB to 1 GiB.

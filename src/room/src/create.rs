@@ -6,6 +6,7 @@ use event::{
     pdu::room_id_of_create,
 };
 use js_int::UInt;
+use limit::Toll;
 use ruma_common::{MilliSecondsSinceUnixEpoch, OwnedRoomAliasId, OwnedRoomId, RoomAliasId, RoomId};
 use storage::alias::{self, Alias};
 
@@ -43,19 +44,29 @@ impl Rooms {
         request: CreateRoom,
     ) -> Result<OwnedRoomId, CreateError> {
         actor.must_not_be_suspended()?;
+        if request.invite_3pid > 0 {
+            return Err(ActError::ThirdPartyInvite.into());
+        }
+        let toll = self.creation_toll(actor, &request);
+        self.make_room(actor, request, Some(toll), |_| Ok(())).await
+    }
+
+    /// Makes a room. `and` adds to the batch; `toll` is paid when nothing is wrong with the request itself.
+    pub(crate) async fn make_room(
+        &self,
+        actor: &Actor,
+        request: CreateRoom,
+        toll: Option<Toll<'_>>,
+        and: impl Fn(&mut RoomTxn<'_, '_>) -> Result<(), CreateError>,
+    ) -> Result<OwnedRoomId, CreateError> {
         let version = request.room_version.as_ref();
         let version = version.unwrap_or(&self.options().default_version);
         let version = RoomVersion::from_id(version).ok_or(CreateError::UnsupportedRoomVersion)?;
-        if request.invite_3pid > 0 {
-            return Err(CreateError::Act(ActError::Forbidden(
-                "this server has no identity server to invite by".to_owned(),
-            )));
-        }
         let alias = self.alias_of(&request)?;
         let plan = plan::plan(&request, version, &actor.user_id, alias.as_ref())?;
-        self.creation_toll(actor, &request)
-            .pay()
-            .map_err(ActError::from)?;
+        if let Some(mut toll) = toll {
+            toll.pay().map_err(ActError::from)?;
+        }
         let making = Making {
             actor,
             request: &request,
@@ -68,7 +79,8 @@ impl Rooms {
             let ts = MilliSecondsSinceUnixEpoch(UInt::new_saturating(now));
             let (room_id, create) = self.create_event(actor, version, &making.plan.create, ts)?;
             let commit = self.found(&room_id, version, |room| {
-                make(room, &making, create.as_ref(), ts)
+                make(room, &making, create.as_ref(), ts)?;
+                and(room)
             })?;
             if commit.durable().await.is_some() {
                 return Ok(room_id);

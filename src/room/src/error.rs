@@ -34,6 +34,15 @@ pub enum ActError {
     /// "The account has been suspended and can only be used for limited actions."
     #[error("You cannot perform this action while suspended.")]
     Suspended,
+    /// "The homeserver rejected the invite due to invite blocking."
+    #[error("{0} does not want to be invited by you")]
+    InviteBlocked(ruma_common::OwnedUserId),
+    /// Somebody is to be invited by an address, and no identity server is known here that could find them.
+    #[error("this server cannot invite by third-party identifiers")]
+    ThirdPartyInvite,
+    /// "The client must not expect to be able to reject an invite to join the server notices room."
+    #[error("You cannot reject this invite")]
+    ServerNoticeRoom,
     /// The actor does this too often.
     #[error(transparent)]
     TooSoon(#[from] limit::TooSoon),

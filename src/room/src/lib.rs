@@ -13,11 +13,13 @@ mod error;
 mod filter;
 mod hierarchy;
 mod ignored;
+mod invite_permission;
 mod learn;
 mod lock;
 mod lookup;
 mod members;
 mod membership;
+mod mutual;
 mod named_state;
 mod notification;
 mod own;
@@ -28,15 +30,18 @@ mod reads;
 mod receipt;
 mod redact;
 mod relation;
+mod report;
 mod room_txn;
 mod rooms;
 mod send;
+mod server_notices;
 mod state;
 mod state_read;
 mod successor;
 mod summary;
 mod timeline;
 mod upgrade;
+mod user_directory;
 mod viewer;
 mod visibility;
 
@@ -58,9 +63,11 @@ pub use self::{
     hierarchy::{
         HierarchyPage, HierarchyRequest, HierarchyRoom, HierarchyToken, UnknownHierarchyToken,
     },
+    invite_permission::{Invitation, InvitePermission},
     lock::{LockedRoom, StateEvent, Tip},
     members::{JoinedMember, MembersRequest},
     membership::JoinRoom,
+    mutual::{MutualRooms, MutualRoomsToken, UnknownMutualRoomsToken},
     named_state::{NamedState, Place},
     notification::{UnreadCount, UnreadCounts},
     persist::{Extras, Persisted},
@@ -68,12 +75,14 @@ pub use self::{
     redact::Redact,
     relation::{RelationsPage, RelationsRequest, ThreadsPage, ThreadsRequest},
     room_txn::RoomTxn,
-    rooms::{Options, Rooms},
+    rooms::{Options, Policy, Rooms},
     send::{SendMessage, SendState},
+    server_notices::{Notice, NoticeError, Notices},
     state_read::StateFormat,
     summary::{Summary, summary},
     timeline::{Context, Direction, MessagesRequest, Page, PageToken, UnknownToken},
     upgrade::UpgradeRoom,
+    user_directory::{FoundUser, FoundUsers},
     viewer::Viewer,
     visibility::HistoryVisibility,
 };

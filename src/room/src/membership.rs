@@ -7,7 +7,7 @@ use serde_json::value::RawValue as RawJsonValue;
 use storage::{membership::Membership, profile};
 
 use crate::{
-    ActError, Actor,
+    ActError, Actor, Invitation,
     room_txn::RoomTxn,
     rooms::Rooms,
     send::{raw, user_of},
@@ -168,6 +168,32 @@ impl Rooms {
             room_id,
             Change::new(target, Membership::Invite, reason.as_deref()),
         )
+        .await
+    }
+
+    /// An invite by a third-party identifier. There is no identity server that could find anybody by one, so this is never
+    /// done; who may not invite at all hears that.
+    ///
+    /// # Errors
+    ///
+    /// [`ActError::ThirdPartyInvite`]; [`ActError::NotJoined`] or [`ActError::Forbidden`] for who may not invite.
+    pub async fn invite_by_third_party_id(
+        &self,
+        actor: &Actor,
+        room_id: &RoomId,
+    ) -> Result<(), ActError> {
+        actor.must_not_be_suspended()?;
+        self.act(room_id, ActError::NotJoined, |room| {
+            if room.member(&actor.user_id)? != Some(Membership::Join) {
+                return Err(ActError::NotJoined);
+            }
+            let levels = room.power_levels()?;
+            if !levels.is_some_and(|levels| levels.has(&actor.user_id, levels.invite)) {
+                let reason = "you may not invite to this room".to_owned();
+                return Err(ActError::Forbidden(reason));
+            }
+            Err(ActError::ThirdPartyInvite)
+        })
         .await
     }
 
@@ -360,6 +386,13 @@ impl RoomTxn<'_, '_> {
         if membership == Membership::Invite && !local {
             return Err(ActError::NeedsFederation);
         }
+        if membership == Membership::Leave && *target == actor.user_id {
+            self.check_not_rejecting_notices(actor)?;
+        }
+        let invitation = self.invitation(actor, target, membership)?;
+        if invitation == Invitation::Blocked {
+            return Err(ActError::InviteBlocked(target.to_owned()));
+        }
         set(&mut content, "membership", membership.as_str());
         // Only the server says who lets a user in.
         content.remove(AUTHORISER);
@@ -383,6 +416,20 @@ impl RoomTxn<'_, '_> {
             self.keep_stripped_state(target, &actor.user_id)?;
         }
         Ok(event_id)
+    }
+
+    /// What becomes of a change of membership if it is an invite. What the server itself says reaches everybody.
+    fn invitation(
+        &mut self,
+        actor: &Actor,
+        target: &UserId,
+        membership: Membership,
+    ) -> Result<Invitation, ActError> {
+        if membership != Membership::Invite || self.speaks_for_server(&actor.user_id) {
+            return Ok(Invitation::Shown);
+        }
+        let user = self.user_number(target)?;
+        Ok(self.judge_invite(user, &actor.user_id)?)
     }
 
     /// Puts the target's display name and avatar into the content, where it has none. Guarded: who changes a profile
@@ -410,6 +457,12 @@ impl RoomTxn<'_, '_> {
     /// The creator's join of a new room.
     pub(crate) fn creator_joins(&mut self, actor: &Actor) -> Result<(), ActError> {
         let change = Change::new(&actor.user_id, Membership::Join, None);
+        self.change_membership(actor, change).map(drop)
+    }
+
+    /// An invite by who speaks for the server.
+    pub(crate) fn invite_again(&mut self, actor: &Actor, target: &UserId) -> Result<(), ActError> {
+        let change = Change::new(target, Membership::Invite, None);
         self.change_membership(actor, change).map(drop)
     }
 

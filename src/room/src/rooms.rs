@@ -24,6 +24,7 @@ use crate::{
     named_state::WeighedNames,
     reader_cache::ReaderCache,
     room_txn::RoomTxn,
+    server_notices::Notices,
 };
 
 /// Bytes a small cache entry takes besides its content, roughly.
@@ -44,6 +45,20 @@ pub struct Options {
     pub cache_bytes: u64,
     /// How often users may do what.
     pub limits: Limits,
+    /// What the operator chose.
+    pub policy: Policy,
+}
+
+/// What the operator of a server chooses; by default nothing.
+#[derive(Clone, Debug, Default)]
+pub struct Policy {
+    /// Whether all users of this server can be found by all.
+    pub search_all_users: bool,
+    /// Whether a room is forgotten when it is left: "the server will automatically forget the room — just as if the user
+    /// had called `/forget` themselves".
+    pub forget_on_leave: bool,
+    /// Who tells users something in the server's name.
+    pub notices: Option<Notices>,
 }
 
 /// All rooms of this server. Cheap to clone.
@@ -68,6 +83,8 @@ pub(crate) struct Inner {
     pub(crate) graphs: Cache<RoomNumber, WeighedGraph, Bytes>,
     /// Names behind the numbers of states.
     pub(crate) names: Cache<RoomNumber, WeighedNames, Bytes>,
+    /// Held while a room for server notices is looked for or made.
+    pub(crate) notices: tokio::sync::Mutex<()>,
 }
 
 /// An auth graph, and the bytes it had when it was put into the cache: an entry's weight must not change there.
@@ -143,6 +160,7 @@ impl Rooms {
             graphs: few_and_large(part(4)),
             names: few_and_large(part(4)),
             locks: Locks::new(part(4)),
+            notices: tokio::sync::Mutex::default(),
             store,
             clock,
             options,

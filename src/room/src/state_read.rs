@@ -4,12 +4,18 @@ use event::Pdu;
 use ruma_common::EventId;
 use serde_json::value::RawValue as RawJsonValue;
 use storage::{
+    View,
     event::EventMeta,
-    room::EventNumber,
+    room::{EventNumber, RoomHead, RoomNumber},
     state::{self, StateRef},
 };
 
-use crate::{Form, HistoryVisibility, ReadError, viewer::Viewer, visibility::Standing};
+use crate::{
+    Form, HistoryVisibility, ReadError,
+    room_txn::corrupt,
+    viewer::{Viewer, version_of},
+    visibility::Standing,
+};
 
 /// "The format to use for the returned data."
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -19,6 +25,29 @@ pub enum StateFormat {
     Content,
     /// "The entire event in the usual format suitable for clients."
     Event,
+}
+
+/// A piece of a room's current state with an empty key. In a batch of another room, whose lock is held, it is what it was
+/// at that moment.
+pub(crate) fn current_of(
+    view: &dyn View,
+    room: RoomNumber,
+    head: &RoomHead,
+    event_type: &str,
+) -> storage::Result<Option<Pdu>> {
+    let Some(key) = state::key_number(view, room, event_type, "")? else {
+        return Ok(None);
+    };
+    let Some(event) = state::value(view, room, head.state, key)? else {
+        return Ok(None);
+    };
+    let meta = storage::event::meta(view, room, event)?;
+    let body = storage::event::body(view, room, event)?;
+    let Some((meta, body)) = meta.zip(body) else {
+        return Ok(None);
+    };
+    let pdu = Pdu::from_stored(body, meta.event_id, version_of(head)?).map_err(corrupt)?;
+    Ok(Some(pdu))
 }
 
 impl Viewer<'_> {

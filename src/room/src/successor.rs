@@ -2,7 +2,7 @@
 //! should automatically transfer/replicate some of the user's personalized settings such as notifications, tags, etc." It
 //! happens in the commit of the join.
 
-use event::{Pdu, auth::PowerLevels};
+use event::auth::PowerLevels;
 use ruma_common::{OwnedRoomId, RoomId};
 use ruma_events::TimelineEventType;
 use serde::Deserialize;
@@ -13,15 +13,11 @@ use serde_json::{
 use storage::{
     Result, account_data,
     membership::{self, Membership},
-    room::{self, RoomHead, RoomNumber},
-    state,
+    room::{self, RoomNumber},
     user::{self, UserNumber},
 };
 
-use crate::{
-    room_txn::{RoomTxn, corrupt},
-    viewer::version_of,
-};
+use crate::{room_txn::RoomTxn, state_read::current_of, viewer::version_of};
 
 mod rules;
 
@@ -81,7 +77,7 @@ impl RoomTxn<'_, '_> {
         let Some(head) = room::head(self.view(), old)? else {
             return Ok(false);
         };
-        let tombstone = self.state_of(old, &head, "m.room.tombstone")?;
+        let tombstone = current_of(self.view(), old, &head, "m.room.tombstone")?;
         let tombstone = tombstone.and_then(|pdu| pdu.content_as::<Tombstone>().ok());
         if let Some(tombstone) = tombstone {
             return Ok(tombstone.replacement_room == self.room_id());
@@ -97,31 +93,13 @@ impl RoomTxn<'_, '_> {
         if member.is_none_or(|member| member.membership != Membership::Join) {
             return Ok(false);
         }
-        let Some(create) = self.state_of(old, &head, "m.room.create")? else {
+        let Some(create) = current_of(self.view(), old, &head, "m.room.create")? else {
             return Ok(false);
         };
-        let levels = self.state_of(old, &head, "m.room.power_levels")?;
+        let levels = current_of(self.view(), old, &head, "m.room.power_levels")?;
         let levels = PowerLevels::from_state(version_of(&head)?, &create, levels.as_ref());
         Ok(levels
             .is_ok_and(|levels| levels.has(maker, levels.state(&TimelineEventType::RoomTombstone))))
-    }
-
-    /// A piece of another room's current state. The lock of that room is not held: it is what it was at this moment.
-    fn state_of(&self, room: RoomNumber, head: &RoomHead, event_type: &str) -> Result<Option<Pdu>> {
-        let view = self.view();
-        let Some(key) = state::key_number(view, room, event_type, "")? else {
-            return Ok(None);
-        };
-        let Some(event) = state::value(view, room, head.state, key)? else {
-            return Ok(None);
-        };
-        let meta = storage::event::meta(view, room, event)?;
-        let body = storage::event::body(view, room, event)?;
-        let Some((meta, body)) = meta.zip(body) else {
-            return Ok(None);
-        };
-        let pdu = Pdu::from_stored(body, meta.event_id, version_of(head)?).map_err(corrupt)?;
-        Ok(Some(pdu))
     }
 
     fn take_over_tags(&mut self, user: UserNumber, old: RoomNumber) -> Result<()> {

@@ -226,6 +226,22 @@ pub const ALIAS_OF_ROOM: Table = Table::new(Family::Index, 0x29, "alias_of_room"
 pub const PUBLISHED: Table = Table::new(Family::Index, 0x2a, "published");
 /// One row: how many rooms are in the directory.
 pub const PUBLISHED_COUNT: Table = Table::new(Family::Index, 0x2b, "published_count");
+/// Word, user number -> nothing.
+pub const DIRECTORY_WORD: Table = Table::new(Family::Index, 0x58, "directory_word");
+/// Number of a room that everybody may join or read -> nothing.
+pub const OPEN_ROOM: Table = Table::new(Family::Index, 0x59, "open_room");
+/// User number -> the words by which the user is found.
+pub const DIRECTORY_USER: Table = Table::new(Family::User, 0x58, "directory_user");
+/// User number, number of a room of theirs that everybody may join or read -> nothing.
+pub const OPEN_MEMBER: Table = Table::new(Family::User, 0x59, "open_member");
+/// One row: as what the user directory was made.
+pub const DIRECTORY_STATE: Table = Table::new(Family::User, 0x5a, "directory_state");
+/// Number of a report -> the report.
+pub const REPORT: Table = Table::new(Family::User, 0x5b, "report");
+/// One row: the number that the next report gets.
+pub const NEXT_REPORT: Table = Table::new(Family::User, 0x5c, "next_report");
+/// User number -> number of the room in which the server tells them something.
+pub const NOTICE_ROOM: Table = Table::new(Family::User, 0x5d, "notice_room");
 /// User number -> how far the user's changed profile has been carried into rooms.
 pub const CARRIED_PROFILE: Table = Table::new(Family::Queue, 0x22, "carried_profile");
 /// User number, device id, position, number in its commit -> to-device message.

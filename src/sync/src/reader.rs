@@ -1,6 +1,6 @@
 //! What an answer is computed with: one request, one published snapshot, and in it one room.
 
-use room::{Actor, EventFilter, Form, Rooms, UnreadCounts, Viewer};
+use room::{Actor, EventFilter, Form, Invitation, InvitePermission, Rooms, UnreadCounts, Viewer};
 use serde_json::value::RawValue;
 use storage::{
     Error, Position, Snapshot,
@@ -160,6 +160,19 @@ impl<'a> RoomReader<'a> {
     /// Whether the user ignores another one.
     pub(crate) fn ignores(&self, user: UserNumber) -> Result<bool> {
         self.viewer.ignores(user)
+    }
+
+    /// Whether the user does not want to see invites by another one. What the server itself says reaches everybody.
+    pub(crate) fn hides_invite_by(&self, inviter: UserNumber) -> Result<bool> {
+        let Some(inviter) = user::id(self.request.view, inviter)? else {
+            return Ok(false);
+        };
+        let notices = self.request.rooms.options().policy.notices.as_ref();
+        if notices.is_some_and(|notices| notices.user_id == inviter) {
+            return Ok(false);
+        }
+        let permission = InvitePermission::of(self.request.view, self.request.actor.user)?;
+        Ok(permission.judge(&inviter) != Invitation::Shown)
     }
 
     /// The numbers of the `(m.room.member, user)` of these users, of those who have one.

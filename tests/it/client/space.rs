@@ -122,6 +122,12 @@ async fn the_tree_is_walked_depth_first_in_order() {
     assert_eq!(paged, names(&all));
 }
 
+async fn close(user: &User<'_>, room_id: &str) {
+    let path = format!("/_matrix/client/v3/rooms/{room_id}/state/m.room.join_rules");
+    let rule = json!({ "join_rule": "invite" });
+    user.put(&path, &rule).await.ok();
+}
+
 #[tokio::test]
 async fn rooms_are_told_to_who_could_enter() {
     let server = TestServer::start().await;
@@ -132,11 +138,7 @@ async fn rooms_are_told_to_who_could_enter() {
     let allow = json!([{ "type": "m.room_membership", "room_id": root }]);
     let private = json!({ "preset": "private_chat" });
     let closed = space(&alice, "closed").await;
-    let path = format!("/_matrix/client/v3/rooms/{closed}/state/m.room.join_rules");
-    alice
-        .put(&path, &json!({ "join_rule": "invite" }))
-        .await
-        .ok();
+    close(&alice, &closed).await;
     let below = room(&alice, "below", json!({})).await;
     link(&alice, &closed, &below, &via()).await;
     link(&alice, &root, &closed, &via()).await;

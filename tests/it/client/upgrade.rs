@@ -33,84 +33,90 @@ fn data(user: &User<'_>, room_id: Option<&str>, event_type: &str) -> String {
     )
 }
 
+/// A space of version 10 with a name in the directory, and somebody banned from it.
+async fn old_space(alice: &User<'_>, banned: &User<'_>) -> String {
+    let event =
+        |event_type: &str, content: Value| json!({ "type": event_type, "content": content });
+    let old = alice
+        .create_room(&json!({
+            "room_version": "10",
+            "preset": "public_chat",
+            "visibility": "public",
+            "name": "Cheese",
+            "topic": "and wine",
+            "room_alias_name": "cheese",
+            "creation_content": { "type": "m.space", "x": 1, "m.federate": false },
+            "initial_state": [
+                event("m.room.encryption", json!({ "algorithm": "m.megolm.v1.aes-sha2" })),
+                event("m.room.server_acl", json!({ "allow": ["*"] })),
+                event("org.example.own", json!({ "a": 1 })),
+                { "type": "m.space.child", "state_key": "!child:x", "content": { "via": ["x"] } },
+                { "type": "m.space.child", "state_key": "!gone:x", "content": {} },
+            ],
+        }))
+        .await;
+    let ban = json!({ "user_id": banned.user_id, "reason": "noise" });
+    let path = format!("/_matrix/client/v3/rooms/{old}/ban");
+    alice.post(&path, &ban).await.ok();
+    old
+}
+
 #[tokio::test]
 async fn the_new_room_is_as_the_old_one_was() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let old = old_space(&alice, &bob).await;
+    let new = upgrade(&alice, &old, "12").await;
+    let create = state(&alice, &new, "m.room.create").await;
+    let predecessor = json!({ "room_id": old });
+    let expected = json!({ "type": "m.space", "m.federate": false, "room_version": "12", "predecessor": predecessor });
+    assert_eq!(create, expected);
+    for event_type in [
+        "m.room.name",
+        "m.room.topic",
+        "m.room.encryption",
+        "m.room.server_acl",
+        "m.room.join_rules",
+        "m.room.guest_access",
+        "m.room.history_visibility",
+        "m.space.child/!child:x",
+    ] {
+        let before = state(&alice, &old, event_type).await;
+        let after = state(&alice, &new, event_type).await;
+        assert_eq!(after, before, "{event_type}");
+        assert!(before.get("errcode").is_none(), "{event_type}");
+    }
+    for event_type in [
+        "org.example.own",
+        "m.space.child/!gone:x",
+        "m.room.tombstone",
+    ] {
+        let path = format!("/_matrix/client/v3/rooms/{new}/state/{event_type}");
+        alice.get(&path).await.error(404, "M_NOT_FOUND");
+    }
+    let member = format!("m.room.member/{}", bob.user_id);
+    let banned = state(&alice, &new, &member).await;
+    assert_eq!(banned["membership"], "ban");
+    assert_eq!(banned["reason"], "noise");
+    let path = format!("/_matrix/client/v3/join/{new}");
+    bob.post(&path, &json!({})).await.error(403, "M_FORBIDDEN");
+
+    let levels = state(&alice, &new, "m.room.power_levels").await;
+    assert_eq!(levels["users"], json!({}));
+    assert_eq!(levels["events"]["m.room.tombstone"], 150);
+    assert_eq!(levels["ban"], 50);
+    let levels = state(&alice, &old, "m.room.power_levels").await;
+    assert_eq!(levels["events_default"], 50);
+    assert_eq!(levels["invite"], 50);
+}
+
+#[tokio::test]
+async fn names_point_to_the_new_room_even_after_a_crash() {
     let mut server = TestServer::start().await;
     let (old, new) = {
-        let alice = server.register("alice").await;
-        let bob = server.register("bob").await;
-        let event =
-            |event_type: &str, content: Value| json!({ "type": event_type, "content": content });
-        let old = alice
-            .create_room(&json!({
-                "room_version": "10",
-                "preset": "public_chat",
-                "visibility": "public",
-                "name": "Cheese",
-                "topic": "and wine",
-                "room_alias_name": "cheese",
-                "creation_content": { "type": "m.space", "x": 1, "m.federate": false },
-                "initial_state": [
-                    event("m.room.encryption", json!({ "algorithm": "m.megolm.v1.aes-sha2" })),
-                    event("m.room.server_acl", json!({ "allow": ["*"] })),
-                    event("org.example.own", json!({ "a": 1 })),
-                    { "type": "m.space.child", "state_key": "!child:x", "content": { "via": ["x"] } },
-                    { "type": "m.space.child", "state_key": "!gone:x", "content": {} },
-                ],
-            }))
-            .await;
-        let ban = json!({ "user_id": bob.user_id, "reason": "noise" });
-        let path = format!("/_matrix/client/v3/rooms/{old}/ban");
-        alice.post(&path, &ban).await.ok();
+        let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+        let old = old_space(&alice, &bob).await;
         let new = upgrade(&alice, &old, "12").await;
-
-        let create = state(&alice, &new, "m.room.create").await;
-        let expected = json!({ "type": "m.space", "m.federate": false, "room_version": "12", "predecessor": { "room_id": old } });
-        assert_eq!(create, expected);
-        for event_type in [
-            "m.room.name",
-            "m.room.topic",
-            "m.room.encryption",
-            "m.room.server_acl",
-            "m.room.join_rules",
-            "m.room.guest_access",
-            "m.room.history_visibility",
-            "m.space.child/!child:x",
-        ] {
-            let before = state(&alice, &old, event_type).await;
-            assert_eq!(
-                state(&alice, &new, event_type).await,
-                before,
-                "{event_type}"
-            );
-            assert!(before.get("errcode").is_none(), "{event_type}");
-        }
-        for event_type in [
-            "org.example.own",
-            "m.space.child/!gone:x",
-            "m.room.tombstone",
-        ] {
-            let path = format!("/_matrix/client/v3/rooms/{new}/state/{event_type}");
-            alice.get(&path).await.error(404, "M_NOT_FOUND");
-        }
-        let member = format!("m.room.member/{}", bob.user_id);
-        let banned = state(&alice, &new, &member).await;
-        assert_eq!(banned["membership"], "ban");
-        assert_eq!(banned["reason"], "noise");
-        let path = format!("/_matrix/client/v3/join/{new}");
-        bob.post(&path, &json!({})).await.error(403, "M_FORBIDDEN");
-
-        let levels = state(&alice, &new, "m.room.power_levels").await;
-        assert_eq!(levels["users"], json!({}));
-        assert_eq!(levels["events"]["m.room.tombstone"], 150);
-        assert_eq!(levels["ban"], 50);
-        let tombstone = state(&alice, &old, "m.room.tombstone").await;
-        assert_eq!(tombstone["replacement_room"], json!(new));
-        let levels = state(&alice, &old, "m.room.power_levels").await;
-        assert_eq!(
-            (&levels["events_default"], &levels["invite"]),
-            (&json!(50), &json!(50))
-        );
         (old, new)
     };
     server.kill();
@@ -126,14 +132,12 @@ async fn the_new_room_is_as_the_old_one_was() {
     let login = json!({ "type": "m.login.password", "identifier": { "type": "m.id.user", "user": "alice" }, "password": "password of alice" });
     let login = server.post("/_matrix/client/v3/login", &login).await.ok();
     let alice = User::new(&server, &login);
-    assert_eq!(
-        state(&alice, &new, "m.room.canonical_alias").await,
-        json!({ "alias": "#cheese:localhost" })
-    );
-    assert_eq!(
-        state(&alice, &old, "m.room.canonical_alias").await,
-        json!({})
-    );
+    let tombstone = state(&alice, &old, "m.room.tombstone").await;
+    assert_eq!(tombstone["replacement_room"], json!(new));
+    let canonical = state(&alice, &new, "m.room.canonical_alias").await;
+    assert_eq!(canonical, json!({ "alias": "#cheese:localhost" }));
+    let canonical = state(&alice, &old, "m.room.canonical_alias").await;
+    assert_eq!(canonical, json!({}));
 }
 
 #[tokio::test]

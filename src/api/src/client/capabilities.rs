@@ -35,6 +35,10 @@ pub(crate) async fn capabilities(
         ("m.set_avatar_url", json!({ "enabled": true })),
         ("m.3pid_changes", json!({ "enabled": false })),
         ("m.get_login_token", json!({ "enabled": true })),
+        (
+            "m.forget_forced_upon_leave",
+            json!({ "enabled": services.rooms.options().policy.forget_on_leave }),
+        ),
     ]
     .into_iter()
     .chain(moderation)

@@ -24,10 +24,18 @@ const UNSTABLE_FEATURES: &[&str] = &[
     "org.matrix.msc3856.stable",
     "org.matrix.msc3874",
     "org.matrix.msc3981",
+    // types of rooms in the directory
     "org.matrix.msc3827.stable",
     // account data that is deleted, also with its device
     "org.matrix.msc3391",
     "org.matrix.msc3890",
+    // who may invite a user
+    "org.matrix.msc4155",
+    "org.matrix.msc4380",
+    "org.matrix.msc4380.stable",
+    // rooms that two users share
+    "uk.half-shot.msc2666.query_mutual_rooms",
+    "uk.half-shot.msc2666.query_mutual_rooms.stable",
 ];
 
 /// `GET /_matrix/client/versions`

@@ -87,18 +87,14 @@ pub(crate) async fn invite(
     services: Arc<Services>,
     args: Args<invite_user::v3::Request>,
 ) -> Result<invite_user::v3::Response> {
-    let room_id = &args.request.room_id;
+    let (actor, room_id) = (actor(args.requester), &args.request.room_id);
+    let rooms = &services.rooms;
     let InvitationRecipient::UserId(invited) = args.request.recipient else {
-        return Err(Error::no_third_party_ids());
+        rooms.invite_by_third_party_id(&actor, room_id).await?;
+        return Ok(invite_user::v3::Response::new());
     };
-    services
-        .rooms
-        .invite(
-            &actor(args.requester),
-            room_id,
-            &invited.user_id,
-            invited.reason,
-        )
+    rooms
+        .invite(&actor, room_id, &invited.user_id, invited.reason)
         .await?;
     Ok(invite_user::v3::Response::new())
 }

@@ -9,7 +9,7 @@ use auth::{
 use http::StatusCode;
 use limit::TooSoon;
 use media::{DownloadError, PreviewError, ThumbnailError, UploadError, WaitError};
-use room::{ActError, AliasError, CreateError, ReadError};
+use room::{ActError, AliasError, CreateError, NoticeError, ReadError};
 use ruma_common::api::error::{
     ErrorKind, ResourceLimitExceededErrorData, UnknownTokenErrorData, WrongRoomKeysVersionErrorData,
 };
@@ -302,6 +302,14 @@ impl From<ActError> for Error {
             }
             ActError::BadAlias => Self::bad_request(ErrorKind::BadAlias, message),
             ActError::Suspended => Self::suspended(),
+            ActError::InviteBlocked(_) => {
+                Self::new(StatusCode::FORBIDDEN, ErrorKind::InviteBlocked, message)
+            }
+            ActError::ThirdPartyInvite => Self::no_third_party_invites(),
+            ActError::ServerNoticeRoom => {
+                let kind = ErrorKind::CannotLeaveServerNoticeRoom;
+                Self::new(StatusCode::FORBIDDEN, kind, message)
+            }
             ActError::TooSoon(error) => error.into(),
             ActError::Unknown(_) => Self::unknown(message),
             ActError::Storage(error) => error.into(),
@@ -321,6 +329,18 @@ impl From<CreateError> for Error {
             }
             CreateError::RoomInUse => Self::bad_request(ErrorKind::RoomInUse, message),
             CreateError::Act(error) => error.into(),
+        }
+    }
+}
+
+impl From<NoticeError> for Error {
+    fn from(error: NoticeError) -> Self {
+        let message = error.to_string();
+        match error {
+            NoticeError::Disabled => Self::unknown(message),
+            NoticeError::NotFound => Self::not_found(message),
+            NoticeError::Taken => failed("a server notice", &error),
+            NoticeError::Create(error) => error.into(),
         }
     }
 }

@@ -8,7 +8,7 @@ use event::{
     build::{Draft, Place, build},
     signature::SigningKey,
 };
-use hearth_room::{Arrival, Extras, Judgement, Options, RoomTxn, Rooms, Verdict};
+use hearth_room::{Arrival, Extras, Judgement, Options, Policy, RoomTxn, Rooms, Verdict};
 use js_int::UInt;
 use ruma_common::{MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedUserId, UserId};
 use ruma_events::TimelineEventType;
@@ -34,6 +34,7 @@ fn rooms(store: Store) -> Rooms {
         signing_key: key(),
         default_version: event::version::DEFAULT,
         redaction_retention_ms: 1000,
+        policy: Policy::default(),
         cache_bytes: 256 << 20,
         limits: limit::Limits::none(),
     };

@@ -42,6 +42,7 @@ impl Server {
             signing_key: SigningKey::from_seed([1; 32], "1").unwrap(),
             default_version: RoomVersionId::V12,
             redaction_retention_ms: 0,
+            policy: crate::Policy::default(),
             cache_bytes: 8 << 20,
             limits: config.map_or_else(limit::Limits::none, |config| {
                 limit::Limits::new(config, clock.clone())

@@ -56,12 +56,19 @@ impl RoomTxn<'_, '_> {
             return Ok(());
         };
         let user = self.user_number(user_id)?;
-        let member = match event {
+        let mut member = match event {
             Some(event) => self.member_of(event)?,
             None => None,
         };
         let server = user_id.server_name();
         let is_local = *server == self.rooms.options.server_name;
+        let out = [Membership::Leave, Membership::Ban];
+        if let Some(member) = &mut member
+            && is_local
+            && out.contains(&member.membership)
+        {
+            member.forgotten = self.rooms.options.policy.forget_on_leave;
+        }
         let new = member.as_ref().map(|member| member.membership);
         let old = storage::membership::put(self.txn, self.number, user, server, member.as_ref())?;
         let old = old.map(|member| member.membership);

@@ -169,6 +169,7 @@ fn rooms(store: Store) -> Rooms {
         signing_key: key(),
         default_version: event::version::DEFAULT,
         redaction_retention_ms: 1000,
+        policy: crate::Policy::default(),
         cache_bytes: 8 << 20,
         limits: limit::Limits::none(),
     };

@@ -303,6 +303,11 @@ fn show_stripped(room: &mut RoomReader<'_>, member: &Member) -> Result<Option<Ro
     if invite && room.ignores(member.sender)? {
         return Ok(None);
     }
+    // "Invite events for this user already in the database, or received over federation, MUST NOT be served over client
+    // synchronisation endpoints."
+    if invite && room.hides_invite_by(member.sender)? {
+        return Ok(None);
+    }
     let stripped = member.stripped_state.as_ref().map(|bytes| bytes.as_slice());
     let events = match stripped.map(serde_json::from_slice::<Box<RawValue>>) {
         Some(Ok(events)) => events,

@@ -38,6 +38,7 @@ impl Server {
             signing_key: key(),
             default_version: RoomVersionId::V12,
             redaction_retention_ms: 0,
+            policy: room::Policy::default(),
             cache_bytes: 8 << 20,
             limits: limit::Limits::none(),
         };
