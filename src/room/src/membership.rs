@@ -14,9 +14,12 @@ use crate::{
     viewer::membership,
 };
 
+mod invite;
 mod knock;
 pub(crate) mod restricted;
 mod stripped;
+
+pub(crate) use self::invite::Direct;
 
 /// `POST /rooms/{roomId}/join`
 #[derive(Clone, Debug, Default)]
@@ -168,32 +171,6 @@ impl Rooms {
             room_id,
             Change::new(target, Membership::Invite, reason.as_deref()),
         )
-        .await
-    }
-
-    /// An invite by a third-party identifier. There is no identity server that could find anybody by one, so this is never
-    /// done; who may not invite at all hears that.
-    ///
-    /// # Errors
-    ///
-    /// [`ActError::ThirdPartyInvite`]; [`ActError::NotJoined`] or [`ActError::Forbidden`] for who may not invite.
-    pub async fn invite_by_third_party_id(
-        &self,
-        actor: &Actor,
-        room_id: &RoomId,
-    ) -> Result<(), ActError> {
-        actor.must_not_be_suspended()?;
-        self.act(room_id, ActError::NotJoined, |room| {
-            if room.member(&actor.user_id)? != Some(Membership::Join) {
-                return Err(ActError::NotJoined);
-            }
-            let levels = room.power_levels()?;
-            if !levels.is_some_and(|levels| levels.has(&actor.user_id, levels.invite)) {
-                let reason = "you may not invite to this room".to_owned();
-                return Err(ActError::Forbidden(reason));
-            }
-            Err(ActError::ThirdPartyInvite)
-        })
         .await
     }
 
@@ -418,20 +395,6 @@ impl RoomTxn<'_, '_> {
         Ok(event_id)
     }
 
-    /// What becomes of a change of membership if it is an invite. What the server itself says reaches everybody.
-    fn invitation(
-        &mut self,
-        actor: &Actor,
-        target: &UserId,
-        membership: Membership,
-    ) -> Result<Invitation, ActError> {
-        if membership != Membership::Invite || self.speaks_for_server(&actor.user_id) {
-            return Ok(Invitation::Shown);
-        }
-        let user = self.user_number(target)?;
-        Ok(self.judge_invite(user, &actor.user_id)?)
-    }
-
     /// Puts the target's display name and avatar into the content, where it has none. Guarded: who changes a profile
     /// carries it into the rooms that the user is in, and this one may not be among them yet.
     fn add_profile(
@@ -460,12 +423,6 @@ impl RoomTxn<'_, '_> {
         self.change_membership(actor, change).map(drop)
     }
 
-    /// An invite by who speaks for the server.
-    pub(crate) fn invite_again(&mut self, actor: &Actor, target: &UserId) -> Result<(), ActError> {
-        let change = Change::new(target, Membership::Invite, None);
-        self.change_membership(actor, change).map(drop)
-    }
-
     /// A ban that a new room takes over from the one that it replaces.
     pub(crate) fn ban_at_creation(
         &mut self,
@@ -476,30 +433,6 @@ impl RoomTxn<'_, '_> {
         let change = Change::new(target, Membership::Ban, reason);
         self.change_membership(actor, change).map(drop)
     }
-
-    /// An invite that belongs to the making of a room. "This flag makes the server set the `is_direct` flag on the
-    /// `m.room.member` events sent to the users in `invite`."
-    pub(crate) fn invite_at_creation(
-        &mut self,
-        actor: &Actor,
-        target: &UserId,
-        direct: Direct,
-    ) -> Result<(), ActError> {
-        let mut change = Change::new(target, Membership::Invite, None);
-        if direct == Direct::Yes {
-            change
-                .content
-                .insert("is_direct".to_owned(), CanonicalJsonValue::Bool(true));
-        }
-        self.change_membership(actor, change).map(drop)
-    }
-}
-
-/// Whether an invite is to a direct chat.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Direct {
-    Yes,
-    No,
 }
 
 /// Sets a key to a text, or removes it.

@@ -347,3 +347,29 @@ async fn a_suspended_user_is_refused_what_the_specification_lists() {
         .ok();
     alice.put(&send, &json!({})).await.ok();
 }
+
+#[tokio::test]
+async fn e4_reports_and_searches_have_a_limit() {
+    let names = ["reports", "user_directory"];
+    let rates = names.map(|name| format!("rate_limits.{name}={{per_second=0.0001,burst_count=2}}"));
+    let server = TestServer::start_with(&[OPEN, ON, &rates[0], &rates[1]]).await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let reports = [
+        "/_matrix/client/v3/rooms/!unknown:x/report",
+        "/_matrix/client/v3/users/@unknown:x/report",
+        "/_matrix/client/v3/rooms/!unknown:x/report/$unknown",
+    ];
+    let searches = ["/_matrix/client/v3/user_directory/search"; 3];
+    for paths in [reports, searches] {
+        let body = json!({ "reason": "x", "search_term": "x" });
+        for (number, path) in paths.into_iter().enumerate() {
+            let request = alice.request(Method::POST, path).json(&body);
+            if number < 2 {
+                Answer::of(request).await.ok();
+            } else {
+                retry_after(path, request.send().await.unwrap()).await;
+            }
+        }
+        bob.post(paths[0], &body).await.ok();
+    }
+}

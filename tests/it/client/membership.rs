@@ -84,7 +84,7 @@ async fn invites_that_cannot_be_made() {
     alice
         .post(&invite, &by_mail)
         .await
-        .error(403, "M_THREEPID_DENIED");
+        .error(403, "M_THREEPID_MEDIUM_NOT_SUPPORTED");
 }
 
 #[tokio::test]
