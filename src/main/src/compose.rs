@@ -31,6 +31,8 @@ pub(crate) struct House {
     pub media: Media,
     /// The whole API.
     pub router: Router,
+    /// For originals of redacted events.
+    pub rooms: Rooms,
     /// Its long polls answer when the process stops.
     pub syncer: Syncer,
     /// What comes through the admin socket.
@@ -163,9 +165,10 @@ pub(crate) async fn compose(config: Config, accept_data_loss: bool) -> Result<Ho
     tokio::spawn(syncer.clone().follow());
     tokio::spawn(rooms.clone().carry_profiles());
     tokio::spawn(rooms.clone().keep_user_directory());
+    tokio::spawn(rooms.clone().sweep());
     let services = Services {
         auth: auth.clone(),
-        rooms,
+        rooms: rooms.clone(),
         syncer: syncer.clone(),
         users,
         media: media.clone(),
@@ -179,6 +182,7 @@ pub(crate) async fn compose(config: Config, accept_data_loss: bool) -> Result<Ho
         auth,
         media,
         router: api::router(Arc::new(services)),
+        rooms,
         syncer,
         operator,
         store,

@@ -69,6 +69,7 @@ async fn run(config: Config, accept_data_loss: bool) -> Result<(), Box<dyn Error
         auth,
         media,
         router,
+        rooms,
         syncer,
         operator,
         store,
@@ -79,7 +80,7 @@ async fn run(config: Config, accept_data_loss: bool) -> Result<(), Box<dyn Error
         tracing::error!(%error, "the admin socket is not open: commands need the server stopped");
     }
     welcome::first_administrator(&auth).await?;
-    let upkeep = upkeep::begin(store, auth.clone(), media);
+    let upkeep = upkeep::begin(store, auth.clone(), media, rooms);
     let server = listen::serve(listeners, router);
     let supervisor = Supervisor::find(|name| std::env::var_os(name));
     supervisor.ready();

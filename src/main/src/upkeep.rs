@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use auth::Auth;
 use media::Media;
+use room::Rooms;
 use storage::{Clock, Store, log};
 use tokio::task::JoinSet;
 
@@ -17,11 +18,12 @@ const CLEANING_INTERVAL: Duration = Duration::from_secs(3600);
 const GARBAGE_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// Begins all of it; it ends when the set is dropped.
-pub(crate) fn begin(store: Store, auth: Auth, media: Media) -> JoinSet<()> {
+pub(crate) fn begin(store: Store, auth: Auth, media: Media, rooms: Rooms) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn(write_last_seen(auth));
     tasks.spawn(clean_media(media));
     tasks.spawn(trim_log(store, Clock::system()));
+    tasks.spawn(expire_originals(rooms));
     tasks
 }
 
@@ -66,6 +68,19 @@ async fn trim_log(store: Store, clock: Clock) {
             Ok(commit) => commit.durable().await,
             Err(storage::Error::Closed) => return,
             Err(error) => tracing::error!(%error, "the log could not be trimmed"),
+        }
+        tokio::time::sleep(CLEANING_INTERVAL).await;
+    }
+}
+
+/// Removes the originals of redacted events that moderators may not see any more.
+async fn expire_originals(rooms: Rooms) {
+    loop {
+        match rooms.expire_originals().await {
+            Ok(0) => {}
+            Ok(events) => tracing::info!(events, "originals of redacted events were removed"),
+            Err(storage::Error::Closed) => return,
+            Err(error) => tracing::error!(%error, "originals of redacted events stay"),
         }
         tokio::time::sleep(CLEANING_INTERVAL).await;
     }

@@ -14,5 +14,6 @@ mod security;
 mod send;
 mod server;
 mod suspended;
+mod sweep;
 mod unread;
 mod visibility;

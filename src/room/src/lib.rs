@@ -22,6 +22,7 @@ mod membership;
 mod mutual;
 mod named_state;
 mod notification;
+mod original;
 mod own;
 mod persist;
 mod profile;
@@ -39,6 +40,7 @@ mod state;
 mod state_read;
 mod successor;
 mod summary;
+mod sweep;
 mod timeline;
 mod upgrade;
 mod user_directory;
@@ -66,7 +68,7 @@ pub use self::{
     invite_permission::{Invitation, InvitePermission},
     lock::{LockedRoom, StateEvent, Tip},
     members::{JoinedMember, MembersRequest},
-    membership::JoinRoom,
+    membership::{JoinRoom, Removal},
     mutual::{MutualRooms, MutualRoomsToken, UnknownMutualRoomsToken},
     named_state::{NamedState, Place},
     notification::{UnreadCount, UnreadCounts},

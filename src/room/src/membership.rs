@@ -16,8 +16,11 @@ use crate::{
 
 mod invite;
 mod knock;
+mod removal;
 pub(crate) mod restricted;
 mod stripped;
+
+pub use self::removal::Removal;
 
 pub(crate) use self::invite::Direct;
 
@@ -184,13 +187,17 @@ impl Rooms {
         actor: &Actor,
         room_id: &RoomId,
         target: &UserId,
-        reason: Option<String>,
+        removal: impl Into<Removal>,
     ) -> Result<(), ActError> {
+        let removal = removal.into();
         self.act(room_id, ActError::NotJoined, |room| {
             // "The kickee is not currently in the room."
             let present = [Membership::Join, Membership::Invite, Membership::Knock];
             room.expect_member(actor, target, &present, "this user is not in the room")?;
-            let change = Change::new(target, Membership::Leave, reason.as_deref());
+            let change = Change {
+                content: removal.content(),
+                ..Change::new(target, Membership::Leave, removal.reason.as_deref())
+            };
             room.change_membership(actor, change).map(drop)
         })
         .await
@@ -206,14 +213,14 @@ impl Rooms {
         actor: &Actor,
         room_id: &RoomId,
         target: &UserId,
-        reason: Option<String>,
+        removal: impl Into<Removal>,
     ) -> Result<(), ActError> {
-        self.change(
-            actor,
-            room_id,
-            Change::new(target, Membership::Ban, reason.as_deref()),
-        )
-        .await
+        let removal = removal.into();
+        let change = Change {
+            content: removal.content(),
+            ..Change::new(target, Membership::Ban, removal.reason.as_deref())
+        };
+        self.change(actor, room_id, change).await
     }
 
     /// "Unban a user from the room. This allows them to be invited to the room, and join if they would otherwise be

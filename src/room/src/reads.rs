@@ -48,6 +48,24 @@ impl Rooms {
         })
     }
 
+    /// MSC2815: as [`Self::event`], with the content that a redacted event had, for moderators.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::Forbidden`] for others. Else as those of [`Self::event`].
+    pub fn unredacted_event(
+        &self,
+        actor: &Actor,
+        room_id: &RoomId,
+        event_id: &EventId,
+    ) -> Result<Box<RawJsonValue>, ReadError> {
+        self.store().read(|view| {
+            self.view_room(view, actor, room_id, ReadError::NotFound, |viewer| {
+                viewer.unredacted_event(event_id)
+            })
+        })
+    }
+
     /// "Looks up the contents of a state event in a room."
     ///
     /// # Errors

@@ -1,16 +1,21 @@
 //! Redacting. What a redaction does to its target is done where events are stored.
 
-use event::{build::Draft, json};
-use ruma_common::{CanonicalJsonValue, EventId, OwnedEventId, OwnedTransactionId, RoomId};
-use ruma_events::{TimelineEventType, room::power_levels::UserPowerLevel};
+use event::{Pdu, build::Draft, json};
+use ruma_common::{CanonicalJsonValue, EventId, OwnedEventId, OwnedTransactionId, RoomId, UserId};
+use ruma_events::TimelineEventType;
 use serde_json::json as json_value;
-use storage::event as events;
+use storage::{
+    event as events, relation,
+    room::{EventNumber, TimelinePosition},
+    sweep::Sweep,
+};
 
 use crate::{
     ActError, Actor,
     room_txn::RoomTxn,
     rooms::Rooms,
     send::{raw, request_key, said_before},
+    sweep::MAX_REL_TYPES,
 };
 
 /// `PUT /rooms/{roomId}/redact/{eventId}/{txnId}`
@@ -22,6 +27,20 @@ pub struct Redact {
     pub reason: Option<String>,
     /// The transaction id.
     pub txn_id: Option<OwnedTransactionId>,
+}
+
+/// A redaction of an event.
+pub(crate) fn redaction_draft(target: &OwnedEventId, reason: Option<&str>) -> Draft {
+    let content = match reason {
+        Some(reason) => json_value!({ "reason": reason }),
+        None => json_value!({}),
+    };
+    Draft {
+        event_type: TimelineEventType::RoomRedaction,
+        state_key: None,
+        content: serde_json::value::to_raw_value(&content).expect("plain values always serialise"),
+        redacts: Some(target.clone()),
+    }
 }
 
 impl Rooms {
@@ -37,17 +56,25 @@ impl Rooms {
         room_id: &RoomId,
         request: Redact,
     ) -> Result<OwnedEventId, ActError> {
-        let content = match &request.reason {
-            Some(reason) => json_value!({ "reason": reason }),
-            None => json_value!({}),
-        };
-        let draft = Draft {
-            event_type: TimelineEventType::RoomRedaction,
-            state_key: None,
-            content: serde_json::value::to_raw_value(&content)
-                .expect("plain values always serialise"),
-            redacts: Some(request.event_id.clone()),
-        };
+        self.redact_with(actor, room_id, (request, &[])).await
+    }
+
+    /// As [`Self::redact`]. MSC3912: "If an event relates to the event specified [...] with a relation type specified in this
+    /// property, the server also redacts it on behalf of the user performing the redaction." `*` stands for all types.
+    ///
+    /// # Errors
+    ///
+    /// As those of [`Self::redact`].
+    pub async fn redact_with(
+        &self,
+        actor: &Actor,
+        room_id: &RoomId,
+        (request, rel_types): (Redact, &[String]),
+    ) -> Result<OwnedEventId, ActError> {
+        if rel_types.len() > MAX_REL_TYPES {
+            return Err(ActError::InvalidParam("too many relation types".to_owned()));
+        }
+        let draft = redaction_draft(&request.event_id, request.reason.as_deref());
         let endpoint = format!("redact/{}", request.event_id);
         self.act(room_id, ActError::NotJoined, |room| {
             let key = request_key(actor, room.number(), &endpoint, request.txn_id.as_ref());
@@ -55,7 +82,9 @@ impl Rooms {
                 return Ok(event_id);
             }
             room.check_redaction(actor, draft.redacts.as_ref())?;
-            Ok(room.say(&actor.user_id, &draft, key)?.event_id)
+            let said = room.say(&actor.user_id, &draft, key)?;
+            room.redact_children(actor, said.event, (&request, rel_types))?;
+            Ok(said.event_id)
         })
         .await
     }
@@ -103,19 +132,55 @@ impl RoomTxn<'_, '_> {
                 "the create event cannot be redacted".to_owned(),
             ));
         }
-        if pdu.sender() == sender {
-            return Ok(());
+        if pdu.sender() != sender {
+            actor.must_not_be_suspended()?;
         }
-        actor.must_not_be_suspended()?;
-        let powerful = self
-            .power_levels()?
-            .is_some_and(|levels| levels.user(sender) >= UserPowerLevel::Int(levels.redact));
-        if powerful {
+        if self.may_redact_of(sender, &pdu)? {
             Ok(())
         } else {
             Err(ActError::Forbidden(
                 "you do not have the power to redact events of others".to_owned(),
             ))
         }
+    }
+
+    /// Whether a user may redact an event: their own, or any with the power to.
+    pub(crate) fn may_redact_of(&self, sender: &UserId, pdu: &Pdu) -> Result<bool, ActError> {
+        if *pdu.event_type() == TimelineEventType::RoomCreate {
+            return Ok(false);
+        }
+        if pdu.sender() == sender {
+            return Ok(true);
+        }
+        let levels = self.power_levels()?;
+        Ok(levels.is_some_and(|levels| levels.has(sender, levels.redact)))
+    }
+
+    /// "Servers may respond to the request once the event referenced to by the `{eventId}` parameter is redacted, and redact
+    /// events that relate to it in the background."
+    fn redact_children(
+        &mut self,
+        actor: &Actor,
+        by: EventNumber,
+        (request, rel_types): (&Redact, &[String]),
+    ) -> Result<(), ActError> {
+        let all = rel_types.iter().any(|rel_type| rel_type == "*");
+        let (room, parent) = (self.number(), &request.event_id);
+        let rel_types = if all {
+            relation::rel_types(self.view(), room, parent, MAX_REL_TYPES)?
+        } else {
+            rel_types.to_vec()
+        };
+        if !rel_types.is_empty() {
+            let sweep = Sweep::Children {
+                sender: actor.user,
+                parent: parent.to_string(),
+                rel_types,
+                after: TimelinePosition(i64::MIN),
+                reason: request.reason.clone(),
+            };
+            storage::sweep::put(self.txn(), room, by, Some(&sweep));
+        }
+        Ok(())
     }
 }

@@ -45,6 +45,7 @@ mod size;
 mod snapshot;
 pub mod state;
 mod store;
+pub mod sweep;
 pub mod table;
 pub mod timeline;
 pub mod to_device;

@@ -218,6 +218,10 @@ pub const PRESENCE: Table = Table::new(Family::User, 0x21, "presence");
 pub const TRANSACTION: Table = Table::new(Family::Queue, 0x20, "transaction");
 /// Room number, event number -> device id and transaction id of the request that sent it.
 pub const SENT: Table = Table::new(Family::Queue, 0x21, "sent");
+/// Time in milliseconds, room number, event number -> nothing.
+pub const ORIGINAL_EXPIRY: Table = Table::new(Family::Queue, 0x50, "original_expiry");
+/// Room number, event number -> what is still to be redacted because of that event.
+pub const SWEEP: Table = Table::new(Family::Queue, 0x51, "sweep");
 /// Room alias -> room number, user number of its maker.
 pub const ALIAS: Table = Table::new(Family::Index, 0x28, "alias");
 /// Room number, room alias -> nothing.

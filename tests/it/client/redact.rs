@@ -43,3 +43,48 @@ async fn others_messages_need_power() {
         .error(403, "M_FORBIDDEN");
     alice.put(&path(&of_bob), &json!({})).await.ok();
 }
+
+#[tokio::test]
+async fn related_events_and_those_of_a_banned_user_go_too() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
+    let room = format!("/_matrix/client/v3/rooms/{room_id}");
+    bob.post(&format!("{room}/join"), &json!({})).await.ok();
+    let root = alice.send_text(&room_id, "root").await;
+    let spam = bob.send_text(&room_id, "spam").await;
+    let edit = json!({
+        "body": "edit",
+        "m.relates_to": { "rel_type": "m.replace", "event_id": root },
+    });
+    let edit = alice
+        .put(&format!("{room}/send/m.room.message/e"), &edit)
+        .await
+        .ok();
+    let edit = edit["event_id"].as_str().unwrap();
+    let until_redacted = async |event_id: &str| {
+        let path = format!("{room}/event/{event_id}");
+        for _ in 0..500 {
+            let event = alice.get(&path).await.ok();
+            if event["content"] == json!({}) {
+                return event["unsigned"]["redacted_because"].clone();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+        panic!("{event_id} is not redacted");
+    };
+    let path = format!("{room}/redact/{root}/1");
+    let bad = json!({ "org.matrix.msc3912.with_relations": "m.replace" });
+    alice.put(&path, &bad).await.error(400, "M_BAD_JSON");
+    let with = json!({ "org.matrix.msc3912.with_relations": ["m.replace"] });
+    alice.put(&path, &with).await.ok();
+    assert_eq!(until_redacted(edit).await["type"], "m.room.redaction");
+    let ban = json!({ "user_id": bob.user_id, "org.matrix.msc4293.redact_events": true });
+    alice.post(&format!("{room}/ban"), &ban).await.ok();
+    assert_eq!(until_redacted(&spam).await["content"]["membership"], "ban");
+    // What it said, moderators may still read.
+    let event = format!("{room}/event/{spam}?fi.mau.msc2815.include_unredacted_content=true");
+    assert_eq!(alice.get(&event).await.ok()["content"]["body"], "spam");
+    let event = format!("{room}/event/{root}?include_unredacted_content=true");
+    bob.get(&event).await.error(403, "M_FORBIDDEN");
+}

@@ -22,7 +22,9 @@ const UNSTABLE_FEATURES: &[&str] = &[
     "org.matrix.msc3440.stable",
     "org.matrix.msc3715.stable",
     "org.matrix.msc3856.stable",
+    "fi.mau.msc2815",
     "org.matrix.msc3874",
+    "org.matrix.msc3912",
     "org.matrix.msc3981",
     // types of rooms in the directory
     "org.matrix.msc3827.stable",

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use ::room::{JoinRoom, JoinedMember, MembersRequest};
+use ::room::{JoinRoom, JoinedMember, MembersRequest, Removal};
 use ruma_client_api::membership::{
     ban_user, forget_room, get_member_events,
     invite_user::{self, v3::InvitationRecipient},
@@ -11,7 +11,7 @@ use ruma_client_api::membership::{
 };
 use ruma_common::{OwnedUserId, RoomId};
 use ruma_events::room::member::MembershipState;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use storage::membership::Membership;
 
@@ -105,9 +105,10 @@ pub(crate) async fn kick(
     args: Args<kick_user::v3::Request>,
 ) -> Result<kick_user::v3::Response> {
     let (actor, request) = (actor(args.requester), args.request);
+    let removal = removal(&args.body, request.reason)?;
     services
         .rooms
-        .kick(&actor, &request.room_id, &request.user_id, request.reason)
+        .kick(&actor, &request.room_id, &request.user_id, removal)
         .await?;
     Ok(kick_user::v3::Response::new())
 }
@@ -118,11 +119,34 @@ pub(crate) async fn ban(
     args: Args<ban_user::v3::Request>,
 ) -> Result<ban_user::v3::Response> {
     let (actor, request) = (actor(args.requester), args.request);
+    let removal = removal(&args.body, request.reason)?;
     services
         .rooms
-        .ban(&actor, &request.room_id, &request.user_id, request.reason)
+        .ban(&actor, &request.room_id, &request.user_id, removal)
         .await?;
     Ok(ban_user::v3::Response::new())
+}
+
+/// MSC4293: "`redact_events` is also added to the `/kick` and `/ban` endpoints and is proxied to the resulting event."
+fn removal(body: &[u8], reason: Option<String>) -> Result<Removal> {
+    const NAMES: [&str; 2] = ["redact_events", "org.matrix.msc4293.redact_events"];
+
+    #[derive(Deserialize)]
+    struct Flags {
+        #[serde(default)]
+        redact_events: bool,
+        #[serde(default, rename = "org.matrix.msc4293.redact_events")]
+        unstable: bool,
+    }
+
+    let flags: Flags =
+        serde_json::from_slice(body).map_err(|error| Error::bad_json(error.to_string()))?;
+    let given = [flags.redact_events, flags.unstable];
+    let mut names = NAMES.into_iter().zip(given);
+    Ok(Removal {
+        reason,
+        redact_events: names.find(|(_, given)| *given).map(|(name, _)| name),
+    })
 }
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/unban`

@@ -92,16 +92,27 @@ fn initial_state(event: &Raw<AnyInitialStateEvent>) -> Result<InitialState> {
     })
 }
 
+/// MSC2815: whether a moderator wants the content that a redacted event had.
+const UNREDACTED: [&str; 2] = [
+    "include_unredacted_content",
+    "fi.mau.msc2815.include_unredacted_content",
+];
+
 /// `GET /_matrix/client/v3/rooms/{roomId}/event/{eventId}`
 pub(crate) async fn event(
     services: Arc<Services>,
     args: Args<get_room_event::v3::Request>,
 ) -> Result<Json> {
-    let request = args.request;
-    let event =
-        services
-            .rooms
-            .event(&actor(args.requester), &request.room_id, &request.event_id)?;
+    let unredacted = UNREDACTED
+        .iter()
+        .any(|name| args.query_parameter(name).as_deref() == Some("true"));
+    let (actor, request) = (actor(args.requester), args.request);
+    let (room_id, event_id) = (&request.room_id, &request.event_id);
+    let event = if unredacted {
+        services.rooms.unredacted_event(&actor, room_id, event_id)?
+    } else {
+        services.rooms.event(&actor, room_id, event_id)?
+    };
     Ok(event.into())
 }
 

@@ -12,6 +12,9 @@ use ruma_common::{
 use serde_json::{Value, json, value::RawValue};
 use storage::{Clock, Store};
 
+/// How long originals of redacted events are kept.
+pub const RETENTION_MS: u64 = 1_000_000;
+
 pub struct Server {
     _dir: tempfile::TempDir,
     pub rooms: Rooms,
@@ -41,7 +44,7 @@ impl Server {
             server_name: server_name!("example.org").to_owned(),
             signing_key: SigningKey::from_seed([1; 32], "1").unwrap(),
             default_version: RoomVersionId::V12,
-            redaction_retention_ms: 0,
+            redaction_retention_ms: RETENTION_MS,
             policy: crate::Policy::default(),
             cache_bytes: 8 << 20,
             limits: config.map_or_else(limit::Limits::none, |config| {

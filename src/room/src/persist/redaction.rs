@@ -25,6 +25,9 @@ impl RoomTxn<'_, '_> {
         event: EventNumber,
         placement: Placement,
     ) -> Result<()> {
+        if matches!(placement, Placement::Own(_) | Placement::Live(_)) {
+            self.begin_sweep(pdu, event)?;
+        }
         let waiting = match placement {
             Placement::Own(_) => Vec::new(),
             _ => redaction::pending(self.txn, self.number, pdu.event_id())?,
@@ -57,25 +60,35 @@ impl RoomTxn<'_, '_> {
     }
 
     fn redact(&mut self, by: &Pdu, by_number: EventNumber, target: EventNumber) -> Result<()> {
-        let mut meta = self.meta(target)?;
+        let meta = self.meta(target)?;
         let original = self.pdu(target)?;
         let state = self.meta(by_number)?.state_before;
         if meta.redacted_by.is_some() || !self.may_redact(by, &original, state)? {
             return Ok(());
         }
-        let redacted = redact::redact(&original, self.version).map_err(corrupt)?;
+        self.strip((by_number, target), meta, &original)
+    }
+
+    /// Leaves of an event what its redacted form has, and takes it out of everything that was made of its content.
+    pub(crate) fn strip(
+        &mut self,
+        (by, target): (EventNumber, EventNumber),
+        mut meta: EventMeta,
+        original: &Pdu,
+    ) -> Result<()> {
+        let redacted = redact::redact(original, self.version).map_err(corrupt)?;
         let expires = self
             .now_ms()
             .saturating_add(self.rooms.options.redaction_retention_ms);
         let (room, txn) = (self.number, &mut *self.txn);
         redaction::keep_original(txn, room, target, original.json(), expires);
         storage::event::put_body(txn, room, target, redacted.json());
-        meta.redacted_by = Some(by_number);
+        meta.redacted_by = Some(by);
         let thread = meta.thread.take();
         storage::event::put_meta(txn, room, target, &meta);
         meta.thread = thread;
-        self.uncount(&original, &meta)?;
-        if let Some(relation) = relation::of(&original) {
+        self.uncount(original, &meta)?;
+        if let Some(relation) = relation::of(original) {
             self.unrelate(&relation, target, &meta)?;
         }
         if let Some(state_key) = original.state_key() {
