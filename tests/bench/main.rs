@@ -9,6 +9,7 @@
 
 mod scenario;
 mod server;
+mod to_device;
 mod upload;
 
 use std::{env, io::Result, path::PathBuf};

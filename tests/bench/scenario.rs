@@ -1,4 +1,5 @@
-//! What is measured: sends into many rooms and one, sends into rooms of 2 and 300, delivery, uploads.
+//! What is measured: sends into many rooms and one, sends into rooms of 2 and 300, delivery of messages and
+//! to-device messages, uploads.
 
 use std::{
     io::{Error, Result},
@@ -16,14 +17,17 @@ use hearth_tests::http::Client;
 
 use crate::{
     server::{Processors, Server},
+    to_device::to_device,
     upload::uploads,
 };
 
 const RUN: Duration = Duration::from_secs(6);
 
+/// A user with a device.
 #[derive(Clone)]
-struct User {
-    token: String,
+pub struct User {
+    /// The device's access token.
+    pub token: String,
 }
 
 /// Runs every scenario and prints a line for each.
@@ -51,6 +55,7 @@ pub async fn all(server: &Server) -> Result<()> {
 
     let send_ms = members_2_and_300(server, &users).await?;
     delivery(server, first(21), send_ms).await?;
+    to_device(server, first(21)).await?;
     println!("memory after everything: {:.0} MB", server.memory_mb());
     Ok(())
 }
@@ -97,7 +102,8 @@ async fn register(server: &Server, count: usize) -> Result<Vec<User>> {
     Ok(groups.into_iter().flatten().collect())
 }
 
-fn text(answer: &Value, key: &str) -> Result<String> {
+/// A text of an answer.
+pub fn text(answer: &Value, key: &str) -> Result<String> {
     answer
         .get(key)
         .and_then(Value::as_str)
@@ -274,7 +280,8 @@ async fn delivery(server: &Server, users: &[User], send_ms: f64) -> Result<()> {
     Ok(())
 }
 
-async fn sync(client: &mut Client, since: Option<&str>) -> Result<Value> {
+/// The answer of a `/sync`, waited for.
+pub async fn sync(client: &mut Client, since: Option<&str>) -> Result<Value> {
     let path = match since {
         Some(since) => format!("/_matrix/client/v3/sync?timeout=30000&since={since}"),
         None => "/_matrix/client/v3/sync?timeout=0".to_owned(),
@@ -311,11 +318,12 @@ async fn receive(
     Ok(latencies)
 }
 
+/// Nanoseconds since 1970.
 #[expect(
     clippy::disallowed_methods,
     reason = "a load program measures real time"
 )]
-fn now_ns() -> u64 {
+pub fn now_ns() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map(|since| since.as_nanos() as u64)

@@ -6,6 +6,7 @@ mod alias;
 mod backup;
 mod capabilities;
 mod config;
+mod dehydrated_device;
 mod device;
 mod directory;
 mod discovery;

@@ -1,6 +1,7 @@
 //! Errors as HTTP: the only place that knows status codes. `error/domain.rs` is the table of the domain crates'
 //! errors.
 
+mod device;
 mod domain;
 mod keys;
 

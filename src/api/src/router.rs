@@ -17,10 +17,11 @@ use limit::Limit;
 use crate::{
     Error, Services,
     client::{
-        account, admin, alias, backup, capabilities, config, context, device, directory, discovery,
-        filter, keys, knock, media, membership, message, mutual_rooms, presence, profile, push,
-        read_marker, receipt, redact, relations, reporting, room, server_notices, session, space,
-        state, sync, tag, threads, to_device, typing, user_directory,
+        account, admin, alias, backup, capabilities, config, context, dehydrated_device, device,
+        directory, discovery, filter, keys, knock, media, membership, message, mutual_rooms,
+        presence, profile, push, read_marker, receipt, redact, relations, reporting, room,
+        server_notices, session, space, state, sync, tag, threads, to_device, typing,
+        user_directory,
     },
     endpoint::{
         Call, Endpoint, Limits, adjusted, endpoint, interactive, own, own_of_user, streaming,
@@ -74,7 +75,6 @@ fn client() -> Vec<Endpoint> {
         endpoint(tag::tags),
         endpoint(tag::create),
         endpoint(tag::delete),
-        with_limits(LARGE, to_device::send),
         endpoint(push::all).also(&["/_matrix/client/v3/pushrules"]),
         endpoint(push::global).also(&["/_matrix/client/v3/pushrules/global"]),
         endpoint(push::rule),
@@ -84,6 +84,33 @@ fn client() -> Vec<Endpoint> {
         endpoint(push::delete),
         endpoint(push::set_enabled),
         endpoint(push::set_actions),
+        // media
+        streaming(media::upload).limited(Limit::MediaCreate),
+        endpoint(media::create).limited(Limit::MediaCreate),
+        streaming(media::upload_to).limited(Limit::MediaCreate),
+        endpoint(media::config),
+        endpoint(media::download),
+        endpoint(media::download_as),
+        endpoint(media::thumbnail),
+        endpoint(media::preview).limited(Limit::MediaCreate),
+        endpoint(media::legacy_preview).limited(Limit::MediaCreate),
+        endpoint(media::legacy_config),
+        endpoint(media::legacy_download),
+        endpoint(media::legacy_download_as),
+        endpoint(media::legacy_thumbnail),
+    ]
+}
+
+/// The client-server API: what devices send each other, and what they keep for later ones.
+fn encryption() -> Vec<Endpoint> {
+    vec![
+        // messages to devices
+        with_limits(LARGE, to_device::send),
+        endpoint(dehydrated_device::put),
+        endpoint(dehydrated_device::get),
+        endpoint(dehydrated_device::delete),
+        endpoint(dehydrated_device::events),
+        endpoint(dehydrated_device::events_by_query),
         // key backups
         endpoint(backup::create),
         endpoint(backup::latest),
@@ -99,20 +126,6 @@ fn client() -> Vec<Endpoint> {
         endpoint(backup::delete_keys),
         endpoint(backup::delete_keys_of_room),
         endpoint(backup::delete_key),
-        // media
-        streaming(media::upload).limited(Limit::MediaCreate),
-        endpoint(media::create).limited(Limit::MediaCreate),
-        streaming(media::upload_to).limited(Limit::MediaCreate),
-        endpoint(media::config),
-        endpoint(media::download),
-        endpoint(media::download_as),
-        endpoint(media::thumbnail),
-        endpoint(media::preview).limited(Limit::MediaCreate),
-        endpoint(media::legacy_preview).limited(Limit::MediaCreate),
-        endpoint(media::legacy_config),
-        endpoint(media::legacy_download),
-        endpoint(media::legacy_download_as),
-        endpoint(media::legacy_thumbnail),
     ]
 }
 
@@ -237,11 +250,8 @@ const LARGE: Limits = Limits {
 };
 
 fn endpoints() -> impl Iterator<Item = Endpoint> {
-    client()
-        .into_iter()
-        .chain(devices())
-        .chain(rooms())
-        .chain(admin())
+    let parts = [client(), devices(), encryption(), rooms(), admin()];
+    parts.into_iter().flatten()
 }
 
 /// For load balancers; answered without touching anything.

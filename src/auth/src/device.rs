@@ -53,7 +53,12 @@ impl Auth {
         let devices = storage::device::list(&*view, user)?;
         let written = storage::device::list_seen(&*view, user)?;
         let mut written: BTreeMap<_, _> = written.into_iter().collect();
-        let with_seen = devices.into_iter().map(|(device_id, device)| {
+        // Nobody is logged in there.
+        let dehydrated = storage::dehydrated_device::get(&*view, user)?;
+        let dehydrated = dehydrated.map(|dehydrated| dehydrated.device_id);
+        let devices = devices.into_iter();
+        let devices = devices.filter(|(device_id, _)| Some(device_id) != dehydrated.as_ref());
+        let with_seen = devices.map(|(device_id, device)| {
             let seen = self.inner.seen.get(user, &device_id);
             let seen = seen.or_else(|| written.remove(&device_id));
             describe(device_id, device.display_name, seen)

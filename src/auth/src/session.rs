@@ -134,6 +134,9 @@ impl Draft {
         if keys.any(|key| key.public_key == self.device_id.as_str()) {
             return Err(device::InvalidDevice("The device id is that of a key").into());
         }
+        if storage::dehydrated_device::is(txn, user, &self.device_id)? {
+            return Err(device::InvalidDevice("Nobody logs in to a dehydrated device").into());
+        }
         Ok(())
     }
 

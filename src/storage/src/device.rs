@@ -4,7 +4,7 @@ use minicbor::{Decode, Encode};
 use ruma_common::{DeviceId, OwnedDeviceId};
 
 use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View, decode, device_key, encode,
+    Error, Key, KeyReader, Order, Result, Txn, View, decode, dehydrated_device, device_key, encode,
     table::{DEVICE, DEVICE_SEEN},
     to_device::{self, Queue},
     token::{self, TokenHash},
@@ -96,6 +96,7 @@ pub fn delete(txn: &mut Txn<'_>, user: UserNumber, device_id: &DeviceId) -> Resu
     };
     txn.delete(key(user, device_id));
     txn.delete(seen_key(user, device_id));
+    dehydrated_device::forget(txn, user, device_id)?;
     to_device::delete_all(txn, Queue { user, device_id });
     device_key::delete(txn, user, device_id)?;
     for hash in &device.tokens {

@@ -12,6 +12,7 @@ mod clock;
 mod codec;
 mod commit;
 pub mod cross_signing;
+pub mod dehydrated_device;
 pub mod device;
 pub mod device_key;
 pub mod device_list;

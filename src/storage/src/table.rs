@@ -280,3 +280,5 @@ pub const KEY_COUNT: Table = Table::new(Family::Queue, 0x31, "key_count");
 pub const CLAIMED_KEY: Table = Table::new(Family::Queue, 0x32, "claimed_key");
 /// User number, device id, algorithm -> fallback key.
 pub const FALLBACK_KEY: Table = Table::new(Family::Queue, 0x33, "fallback_key");
+/// User number -> id and data of the dehydrated device.
+pub const DEHYDRATED_DEVICE: Table = Table::new(Family::User, 0x4b, "dehydrated_device");

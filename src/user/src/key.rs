@@ -105,6 +105,28 @@ impl Users {
         owner: KeyOwner<'_>,
         upload: &KeyUpload<'_>,
     ) -> Result<BTreeMap<String, u64>, KeyError> {
+        let keys = ParsedKeys::parse(owner, upload)?;
+        let (user, device_id) = (owner.user, owner.device_id);
+        let commit = self.store.write(|txn| {
+            if storage::device::get_guarded(txn, user, device_id)?.is_none() {
+                return Err(KeyError::DeviceGone);
+            }
+            Ok(counts(&keys.store(txn, owner)?))
+        })?;
+        Ok(commit.durable().await)
+    }
+}
+
+/// What a device uploads, as far as it can be judged without looking at what is there.
+pub(crate) struct ParsedKeys {
+    device_keys: Option<DeviceKeys>,
+    one_time: Vec<OneTimeKey>,
+    fallback: Vec<OneTimeKey>,
+}
+
+impl ParsedKeys {
+    /// Checks keys.
+    pub(crate) fn parse(owner: KeyOwner<'_>, upload: &KeyUpload<'_>) -> Result<Self, KeyError> {
         let device_keys = match upload.device_keys {
             Some(device_keys) => Some(DeviceKeys::parse(owner, device_keys)?),
             None => None,
@@ -119,20 +141,22 @@ impl Users {
                 "More than one fallback key of an algorithm",
             ));
         }
-        let (user, device_id) = (owner.user, owner.device_id);
-        let commit = self.store.write(|txn| {
-            if storage::device::get_guarded(txn, user, device_id)?.is_none() {
-                return Err(KeyError::DeviceGone);
-            }
-            if let Some(device_keys) = &device_keys {
-                put_device_keys(txn, owner, device_keys)?;
-            }
-            let mut held = one_time_key::held_guarded(txn, user, device_id)?;
-            put_one_time_keys(txn, owner, &mut held, &one_time)?;
-            put_fallback_keys(txn, owner, &mut held, &fallback)?;
-            Ok(counts(&held))
-        })?;
-        Ok(commit.durable().await)
+        Ok(Self {
+            device_keys,
+            one_time,
+            fallback,
+        })
+    }
+
+    /// Stores them for a device that was read guarded in the same batch. What it has then.
+    pub(crate) fn store(&self, txn: &mut Txn<'_>, owner: KeyOwner<'_>) -> Result<Held, KeyError> {
+        if let Some(device_keys) = &self.device_keys {
+            put_device_keys(txn, owner, device_keys)?;
+        }
+        let mut held = one_time_key::held_guarded(txn, owner.user, owner.device_id)?;
+        put_one_time_keys(txn, owner, &mut held, &self.one_time)?;
+        put_fallback_keys(txn, owner, &mut held, &self.fallback)?;
+        Ok(held)
     }
 }
 

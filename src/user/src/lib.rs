@@ -1,10 +1,11 @@
 //! Floor 3: what belongs to a user besides rooms: profile, account data, filters, push rules, keys of devices and of
-//! cross-signing, to-device messages, key backups.
+//! cross-signing, to-device messages, key backups, dehydrated devices.
 //!
 //! [`Users`] is the handle; each noun has a file of its own with its errors in Matrix words.
 
 mod account_data;
 pub mod cross_signing;
+mod dehydrated_device;
 mod filter;
 pub mod key;
 mod key_backup;
@@ -19,6 +20,10 @@ use ruma_common::{OwnedServerName, RoomId, UserId};
 use storage::{Store, View, room::RoomNumber, user::UserNumber};
 
 pub use account_data::{AccountDataError, MAX_ACCOUNT_DATA_BYTES};
+pub use dehydrated_device::{
+    DehydratedDeviceError, DehydratedEvents, Dehydrater, MAX_DEHYDRATED_EVENTS,
+    MAX_DEVICE_DATA_BYTES, NewDehydratedDevice,
+};
 pub use filter::{FilterError, MAX_FILTER_BYTES, MAX_FILTERS};
 pub use key_backup::{
     KeyBackup, KeyBackupError, KeyBackupMetadata, KeyBackupState, KeyScope, MAX_BACKUP_JSON_BYTES,

@@ -19,6 +19,9 @@ use crate::Users;
 /// The largest content of one message.
 pub const MAX_TO_DEVICE_BYTES: usize = 65_536;
 
+/// What one request may put into queues: `*` makes much of little.
+const MAX_QUEUED_BYTES: usize = 32 << 20;
+
 /// The longest type of an event.
 const MAX_TYPE_BYTES: usize = 255;
 
@@ -50,8 +53,8 @@ pub enum ToDeviceError {
     /// `M_BAD_JSON`: a content is no object, or has numbers that other servers cannot read.
     #[error("The content of a message is not an object of an event")]
     BadJson,
-    /// `M_TOO_LARGE`: a content of more than 64 KiB, or a type of more than 255 bytes.
-    #[error("A message is too large")]
+    /// `M_TOO_LARGE`: a content of more than 64 KiB, a type of more than 255 bytes, or much too much in all.
+    #[error("The messages are too large")]
     TooLarge,
     /// The store failed.
     #[error(transparent)]
@@ -86,8 +89,9 @@ impl Users {
                 return Ok(());
             }
             transaction::put_done(txn, &transaction);
+            let mut left = MAX_QUEUED_BYTES;
             for parcel in &parcels {
-                deliver(txn, parcel)?;
+                deliver(txn, parcel, &mut left)?;
             }
             Ok(())
         })?;
@@ -147,7 +151,7 @@ fn check(content: &RawValue) -> Result<(), ToDeviceError> {
     }
 }
 
-fn deliver(txn: &mut Txn<'_>, parcel: &Parcel) -> storage::Result<()> {
+fn deliver(txn: &mut Txn<'_>, parcel: &Parcel, left: &mut usize) -> Result<(), ToDeviceError> {
     let Some(user) = storage::user::number(txn, &parcel.user_id)? else {
         return Ok(());
     };
@@ -157,13 +161,13 @@ fn deliver(txn: &mut Txn<'_>, parcel: &Parcel) -> storage::Result<()> {
         for (device_id, _) in device::list(txn, user)? {
             let named = DeviceIdOrAllDevices::DeviceId(device_id.clone());
             if !parcel.events.contains_key(&named) {
-                deliver_to(txn, user, &device_id, event)?;
+                deliver_to(txn, (user, &device_id), event, left)?;
             }
         }
     }
     for (device, event) in &parcel.events {
         if let DeviceIdOrAllDevices::DeviceId(device_id) = device {
-            deliver_to(txn, user, device_id, event)?;
+            deliver_to(txn, (user, device_id), event, left)?;
         }
     }
     Ok(())
@@ -172,11 +176,13 @@ fn deliver(txn: &mut Txn<'_>, parcel: &Parcel) -> storage::Result<()> {
 /// Guarded, so that nothing comes into the queue of a device that is being deleted.
 fn deliver_to(
     txn: &mut Txn<'_>,
-    user: UserNumber,
-    device_id: &DeviceId,
+    (user, device_id): (UserNumber, &DeviceId),
     event: &RawValue,
-) -> storage::Result<()> {
+    left: &mut usize,
+) -> Result<(), ToDeviceError> {
     if device::get_guarded(txn, user, device_id)?.is_some() {
+        let size = event.get().len();
+        *left = left.checked_sub(size).ok_or(ToDeviceError::TooLarge)?;
         to_device::put(txn, Queue { user, device_id }, 0, event);
     }
     Ok(())
@@ -265,6 +271,19 @@ mod tests {
             assert_eq!(waiting.len(), 1, "{device_id}");
             assert_eq!(waiting[0]["content"], json!({ "n": n }));
         }
+    }
+
+    #[tokio::test]
+    async fn little_is_not_made_into_much() {
+        let names: Vec<_> = (0..600).map(|number| format!("D{number}")).collect();
+        let house = with_devices(&names.iter().map(String::as_str).collect::<Vec<_>>()).await;
+        let of_size =
+            |size: usize| json!({ "@alice:example.org": { "*": { "a": "b".repeat(size) } } });
+        let refused = send(&house, "t1", of_size(60_000)).await;
+        assert!(matches!(refused, Err(ToDeviceError::TooLarge)));
+        assert!(waiting(&house, "D0").is_empty());
+        send(&house, "t1", of_size(5_000)).await.unwrap();
+        assert_eq!(waiting(&house, "D599").len(), 1);
     }
 
     #[tokio::test]

@@ -6,6 +6,7 @@ import sys
 import traceback
 
 import nio
+from encrypted_talk import EncryptedTalk
 from person import Person, ok
 from server import Server
 
@@ -16,7 +17,7 @@ class Talk:
     """The steps of one conversation; each goes on from where the one before ended."""
 
     def __init__(self, server, version):
-        self.server, self.version = server, version
+        self.server, self.version, self.name = server, version, f"room version {version}"
         self.room_id = self.alice = self.bob = self.upload = None
 
     async def register(self):
@@ -152,10 +153,9 @@ async def main():
     server = Server()
     try:
         await server.begin()
-        for version in ("11", "12"):
-            talk = Talk(server, version)
-            for step in Talk.STEPS:
-                name = f"{step.__name__.replace('_', ' ')}, room version {version}"
+        for talk in (Talk(server, "11"), Talk(server, "12"), EncryptedTalk(server)):
+            for step in talk.STEPS:
+                name = f"{step.__name__.replace('_', ' ')}, {talk.name}"
                 try:
                     await step(talk)
                 except Exception:  # Everything that goes wrong in a step is its failure.

@@ -26,6 +26,10 @@ const UNSTABLE_FEATURES: &[&str] = &[
     "org.matrix.msc3874",
     "org.matrix.msc3912",
     "org.matrix.msc3981",
+    // cross-signing
+    "org.matrix.e2e_cross_signing",
+    // dehydrated devices
+    "org.matrix.msc3814",
     // types of rooms in the directory
     "org.matrix.msc3827.stable",
     // account data that is deleted, also with its device

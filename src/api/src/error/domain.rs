@@ -10,14 +10,9 @@ use http::StatusCode;
 use limit::TooSoon;
 use media::{DownloadError, PreviewError, ThumbnailError, UploadError, WaitError};
 use room::{ActError, AliasError, CreateError, NoticeError, ReadError};
-use ruma_common::api::error::{
-    ErrorKind, ResourceLimitExceededErrorData, UnknownTokenErrorData, WrongRoomKeysVersionErrorData,
-};
+use ruma_common::api::error::{ErrorKind, ResourceLimitExceededErrorData, UnknownTokenErrorData};
 use sync::{PresenceError, SyncError, TypingError};
-use user::{
-    AccountDataError, FilterError, KeyBackupError, ProfileError, TagError, ToDeviceError,
-    push_rules::PushRuleError,
-};
+use user::{AccountDataError, FilterError, ProfileError, TagError, push_rules::PushRuleError};
 
 use super::{Error, Inner};
 
@@ -239,35 +234,6 @@ impl From<AccountDataError> for Error {
             AccountDataError::NotAnObject => Self::bad_json(message),
             AccountDataError::TooLarge => Self::too_large(message),
             AccountDataError::Storage(error) => error.into(),
-        }
-    }
-}
-
-impl From<ToDeviceError> for Error {
-    fn from(error: ToDeviceError) -> Self {
-        let message = error.to_string();
-        match error {
-            ToDeviceError::BadJson => Self::bad_json(message),
-            ToDeviceError::TooLarge => Self::too_large(message),
-            ToDeviceError::Storage(error) => error.into(),
-        }
-    }
-}
-
-impl From<KeyBackupError> for Error {
-    fn from(error: KeyBackupError) -> Self {
-        let message = error.to_string();
-        match error {
-            KeyBackupError::NotFound | KeyBackupError::KeyNotFound => Self::not_found(message),
-            KeyBackupError::WrongVersion { current_version } => {
-                let data = WrongRoomKeysVersionErrorData::new(current_version);
-                let kind = ErrorKind::WrongRoomKeysVersion(data);
-                Self::new(StatusCode::FORBIDDEN, kind, message)
-            }
-            KeyBackupError::InvalidParam(_) => Self::invalid_param(message),
-            KeyBackupError::BadJson(_) => Self::bad_json(message),
-            KeyBackupError::TooLarge => Self::too_large(message),
-            KeyBackupError::Storage(error) => error.into(),
         }
     }
 }
