@@ -29,6 +29,13 @@ async function isEncrypted(person, roomId, eventId) {
     assert.equal(content.body, undefined);
 }
 
+// A client uploads keys after some seconds, so that not all clients do at once.
+const backedUp = (person, most) =>
+    person.untilAsync("everything backed up", async () => {
+        const { count } = await person.client.http.authedRequest("GET", "/room_keys/version");
+        return count >= most;
+    });
+
 test("an encrypted room", async (context) => {
     let alice = await register("alice");
     let bob = await register("bob");
@@ -69,6 +76,7 @@ test("an encrypted room", async (context) => {
         }
     });
 
+    await backedUp(alice, 2);
     const second = await login("alice");
     await context.test("a second device is verified by the first and gets the secrets from it", async () => {
         await verifyEachOther(second, alice, async () => second.crypto.requestOwnUserVerification());
@@ -115,10 +123,7 @@ test("an encrypted room", async (context) => {
     });
 
     await context.test("a new device restores the backup with the recovery key", async () => {
-        await alice.untilAsync("everything backed up", async () => {
-            const { count } = await alice.client.http.authedRequest("GET", "/room_keys/version");
-            return count >= 3;
-        });
+        await backedUp(alice, 3);
         await alice.client.logout(true);
         await second.client.logout(true);
         const third = await login("alice", alice.secrets);
