@@ -95,6 +95,8 @@ fn the_example_names_every_option_with_its_default() {
         "registration.shared_secret_file",
         "server.admin_socket",
         "server.public_url",
+        "server_notices.avatar_url",
+        "server_notices.localpart",
         "storage.cache_mb",
     ];
     assert_eq!(unset, expected, "only these have no default to show");

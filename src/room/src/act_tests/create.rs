@@ -163,7 +163,7 @@ async fn refusals() {
     };
     assert!(matches!(
         create(third_party).await,
-        CreateError::Act(ActError::Forbidden(_))
+        CreateError::Act(ActError::ThirdPartyInvite)
     ));
     let huge = CreateRoom {
         topic: Some("x".repeat(70_000)),
