@@ -25,8 +25,7 @@ struct User {
 }
 
 /// Claims while the server is killed and started again, some rounds.
-pub async fn claims(rounds: u64) -> Result<()> {
-    let mut server = Server::start().await?;
+pub async fn claims(mut server: Server, rounds: u64) -> Result<()> {
     let owner = register(&server.host, "owner").await?;
     let claimer = register(&server.host, "claimer").await?;
     let (mut uploaded, mut seen) = (BTreeSet::new(), BTreeSet::new());
@@ -51,7 +50,7 @@ pub async fn claims(rounds: u64) -> Result<()> {
             tokio::spawn(claims)
         });
         let claiming: Vec<_> = claiming.collect();
-        tokio::time::sleep(Duration::from_millis(60 + round * 7919 % 400)).await;
+        tokio::time::sleep(Duration::from_millis(30 + round * 37 % 90)).await;
         server.crash()?;
         let before = seen.len();
         for claimed in try_join_all(claiming).await? {

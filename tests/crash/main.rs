@@ -50,11 +50,16 @@ fn main() -> Result<()> {
         "kill_9",
         runtime.block_on(async { crashes(Server::start().await?, rounds).await }),
     );
-    note("one_time_keys", runtime.block_on(keys::claims(rounds)));
+    note(
+        "one_time_keys",
+        runtime.block_on(async { keys::claims(Server::start().await?, rounds).await }),
+    );
     note("backup", runtime.block_on(backup::under_load()));
     if PowerCutFs::is_available() {
         let cuts = async { crashes(Server::start_on_frail_disk().await?, rounds).await };
         note("power_cut", runtime.block_on(cuts));
+        let cuts = async { keys::claims(Server::start_on_frail_disk().await?, rounds).await };
+        note("one_time_keys_power_cut", runtime.block_on(cuts));
         note("stalled_disk", runtime.block_on(stalled_disk()));
     } else {
         println!("power cuts and stalled disks are not tested: this machine has no /dev/fuse");

@@ -114,10 +114,11 @@ impl Reader<'_> {
         if before == Some(after) {
             return Ok(());
         }
-        let is_joined = viewer
-            .member()
-            .is_some_and(|member| member.membership == Membership::Join);
+        let member = viewer.member();
+        let is_joined = member.is_some_and(|member| member.membership == Membership::Join);
+        let stayed = member.is_some_and(|member| member.position.is_some_and(|at| at <= since));
         let was_joined = match before {
+            Some(_) if stayed => is_joined,
             Some(before) => self.was_joined(&mut viewer, room, before)?,
             None => false,
         };

@@ -56,7 +56,8 @@ impl DeviceKeys {
         kept.insert("signatures".to_owned(), none);
         match signature {
             UserSignature::Wrong => return Err(KeyError::Signature),
-            // A device that did not sign its keys is believed by nobody.
+            // NOTSPEC: "Signatures for the device key object" are required, and a device without its own is taken, as on
+            // other servers: no client believes it.
             UserSignature::Absent => {}
             UserSignature::Valid(signature) => {
                 let key_id = format!("ed25519:{device_id}");
