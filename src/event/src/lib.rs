@@ -14,6 +14,7 @@
 //! | [`signature`] | the signing key, verification of events and of plain JSON |
 //! | [`auth`] | authorisation rules and parsed power levels |
 //! | [`state_res`] | state resolution and its naive oracle |
+//! | [`push`] | push rules: the defaults, and what rules make of an event |
 //! | [`redact`] | the redacted form, and when a redaction applies |
 
 pub mod auth;
@@ -21,6 +22,7 @@ pub mod build;
 pub mod format;
 pub mod json;
 pub mod pdu;
+pub mod push;
 pub mod redact;
 pub mod signature;
 pub mod state_res;

@@ -16,4 +16,5 @@ mod server;
 mod suspended;
 mod sweep;
 mod unread;
+mod unread_oracle;
 mod visibility;

@@ -13,7 +13,12 @@ use storage::{
 };
 use tokio::sync::OwnedMutexGuard;
 
-use crate::{charge::Charges, notification::Names, room_txn::RoomTxn, rooms::Rooms};
+use crate::{
+    charge::Charges,
+    notification::{Names, Readers},
+    room_txn::RoomTxn,
+    rooms::Rooms,
+};
 
 /// Bytes of state events that one room keeps in memory; beyond, it begins again.
 const CELL_BYTES: usize = 256 * 1024;
@@ -88,6 +93,8 @@ pub(crate) struct Cells {
     pub(crate) levels: Option<(EventNumber, Option<EventNumber>, Arc<PowerLevels>)>,
     /// The names of the local members, if a message has asked for them.
     pub(crate) names: Option<Names>,
+    /// The local members with push rules of their own, if an event has asked for them.
+    pub(crate) readers: Option<Readers>,
 }
 
 /// An event of a state.
@@ -121,10 +128,13 @@ impl Cells {
         if let Some(cells) = self.by_type.get_mut(event_type) {
             cells.remove(state_key);
         }
-        if event_type == "m.room.member"
-            && let Some(names) = &mut self.names
-        {
-            names.forget(state_key);
+        if event_type == "m.room.member" {
+            if let Some(names) = &mut self.names {
+                names.forget(state_key);
+            }
+            if let Some(readers) = &mut self.readers {
+                readers.forget(state_key);
+            }
         }
     }
 

@@ -1,30 +1,32 @@
-//! Who is notified of an event: by the default push rules, and without a row for each member.
+//! Who is notified of an event. What the default push rules say is one class for all; only users who are mentioned, or
+//! whose own rules say something else of this event, have rows.
 
 use std::collections::BTreeSet;
 
-use event::Pdu;
+use event::{
+    Pdu,
+    push::{Context, Kind, RoomMention, Traits, Verdict},
+};
 use ruma_common::UserId;
 use storage::{
     Result,
     membership::{self, Membership},
     transaction::TransactionKey,
-    unread::Class as StoredClass,
+    unread::Class,
     user::{self, UserNumber},
 };
 
-use self::class::{Class, RoomMention};
+use self::own_rules::Special;
 use crate::{Extras, room_txn::RoomTxn};
 
-mod class;
 mod count;
 mod names;
+mod own_rules;
+mod readers;
 mod words;
 
 pub use self::count::{UnreadCount, UnreadCounts};
-pub(crate) use self::{
-    class::{Notice, notice},
-    names::Names,
-};
+pub(crate) use self::{names::Names, own_rules::OwnRules, readers::Readers};
 
 impl RoomTxn<'_, '_> {
     /// What an event means to those who read the room, to be stored with it.
@@ -33,44 +35,65 @@ impl RoomTxn<'_, '_> {
         pdu: &Pdu,
         transaction: Option<TransactionKey<'t>>,
     ) -> Result<Extras<'t>> {
-        let notice = notice(pdu);
-        let highlights_all = self.highlights_all(&notice, pdu.sender())?;
-        let class = match notice.class {
-            // What highlights also notifies, whatever its type.
-            Class::Silent if highlights_all => Class::Message,
-            class => class,
+        let traits = Traits::of(pdu);
+        let verdict = traits.by_defaults();
+        let everybody = self.highlights_all(&verdict, pdu.sender())?;
+        let class = self.class(&verdict, everybody);
+        let sender = user::number(self.view(), pdu.sender())?;
+        let mentioned = match everybody {
+            true => BTreeSet::new(),
+            false => self.highlighted(&verdict, sender)?,
         };
-        let class = self.stored_class(class);
-        let highlights = if highlights_all {
-            Vec::new()
-        } else {
-            let adds = u64::from(class.is_none());
-            let users = self.highlighted(&notice, pdu.sender())?;
-            users.into_iter().map(|user| (user, adds)).collect()
+        let levels = self.power_levels()?;
+        let context = Context::new(
+            pdu,
+            &traits,
+            &self.head.room_id,
+            self.head.joined,
+            levels.as_deref(),
+        );
+        let special = match verdict.notifies {
+            _ if verdict.room != RoomMention::No => Special::Everyone,
+            Some(Kind::Call | Kind::PollStart | Kind::PollEnd) => Special::Everyone,
+            Some(_) => Special::No,
+            None => Special::Silent,
         };
+        let (mut marks, modes) =
+            self.own_marks(&context, (class, special), sender, mentioned.clone())?;
+        for user in mentioned {
+            if !marks.contains_key(&user) {
+                marks.insert(user, (i64::from(class.is_none()), 1));
+            }
+        }
+        let marks = marks
+            .into_iter()
+            .filter(|(_, adds)| *adds != (0, 0))
+            .map(|(user, (notify, highlight))| (user, notify, highlight))
+            .collect();
         Ok(Extras {
             transaction,
             class,
-            highlights_all,
-            highlights,
+            marks,
+            modes,
         })
     }
 
     /// The class in which an event counts. "Matches any message sent in a room with exactly two members."
-    fn stored_class(&self, class: Class) -> Option<StoredClass> {
+    fn class(&self, verdict: &Verdict<'_>, everybody: bool) -> Option<Class> {
         let one_to_one = self.head().joined == 2;
-        match class {
-            Class::Silent => None,
-            Class::Message | Class::Call if one_to_one => Some(StoredClass::OneToOne),
-            Class::Message | Class::Call => Some(StoredClass::Message),
-            Class::Encrypted if one_to_one => Some(StoredClass::OneToOneEncrypted),
-            Class::Encrypted => Some(StoredClass::Encrypted),
+        match verdict.notifies {
+            _ if everybody => Some(Class::Everybody),
+            None => None,
+            Some(Kind::Encrypted) if one_to_one => Some(Class::OneToOneEncrypted),
+            Some(Kind::Encrypted) => Some(Class::Encrypted),
+            Some(_) if one_to_one => Some(Class::OneToOne),
+            Some(_) => Some(Class::Message),
         }
     }
 
     /// Whether it highlights for everybody: `sender_notification_permission`, "key: room".
-    fn highlights_all(&self, notice: &Notice, sender: &UserId) -> Result<bool> {
-        Ok(match notice.room {
+    fn highlights_all(&self, verdict: &Verdict<'_>, sender: &UserId) -> Result<bool> {
+        Ok(match verdict.room {
             RoomMention::No => false,
             RoomMention::Always => true,
             RoomMention::IfPowerful => self
@@ -79,17 +102,17 @@ impl RoomTxn<'_, '_> {
         })
     }
 
-    /// The local members whom an event highlights besides its sender.
-    pub(crate) fn highlighted(
+    /// The local members whom an event mentions besides its sender.
+    fn highlighted(
         &self,
-        notice: &Notice,
-        sender: &UserId,
+        verdict: &Verdict<'_>,
+        sender: Option<UserNumber>,
     ) -> Result<BTreeSet<UserNumber>> {
-        let mut users = match &notice.text {
+        let mut users = match verdict.text {
             Some(text) => self.named_in(text)?,
             None => BTreeSet::new(),
         };
-        for user_id in &notice.users {
+        for user_id in verdict.users {
             if *user_id.server_name() != self.rooms.options.server_name {
                 continue;
             }
@@ -102,9 +125,7 @@ impl RoomTxn<'_, '_> {
                 users.insert(user);
             }
         }
-        if !users.is_empty()
-            && let Some(sender) = user::number(self.view(), sender)?
-        {
+        if let Some(sender) = sender {
             users.remove(&sender);
         }
         Ok(users)

@@ -9,7 +9,7 @@ use storage::{
     room::{EventNumber, StateKeyNumber, TimelinePosition},
     state::{KeyChange, StateRef},
     transaction::TransactionKey,
-    unread::{Class, Counts, Highlight},
+    unread::{Class, Counts, Mode, Thread, mark, mode},
     user::UserNumber,
 };
 
@@ -32,21 +32,16 @@ pub struct Extras<'a> {
     pub transaction: Option<TransactionKey<'a>>,
     /// What the default push rules make of it.
     pub class: Option<Class>,
-    /// It highlights for everybody.
-    pub highlights_all: bool,
-    /// Whom else it highlights, and what it adds to their count besides its class.
-    pub highlights: Vec<(UserNumber, u64)>,
+    /// To whom it means something else: what it adds to their notifications and highlights besides its class.
+    pub marks: Vec<(UserNumber, i64, i64)>,
+    /// For whom the classes mean something else from this event on.
+    pub modes: Vec<(UserNumber, Mode)>,
 }
 
 impl Extras<'_> {
     /// The counts of a timeline with this event.
     fn add_to(&self, counts: Counts) -> Counts {
-        let counts = counts.with(self.class);
-        if self.highlights_all {
-            counts.with_highlight()
-        } else {
-            counts
-        }
+        counts.with(self.class)
     }
 }
 
@@ -127,7 +122,7 @@ impl RoomTxn<'_, '_> {
         }
         self.effects.pdus.insert(event, pdu.clone());
         if let Some(at) = meta.timeline {
-            self.list(event, at, &meta, (placement, extras));
+            self.list(event, at, &meta, (placement, extras))?;
         } else {
             self.changed(event);
         }
@@ -261,7 +256,7 @@ impl RoomTxn<'_, '_> {
         at: TimelinePosition,
         meta: &EventMeta,
         (placement, extras): (Placement, &Extras<'_>),
-    ) {
+    ) -> Result<()> {
         let live = !matches!(placement, Placement::Historical(_));
         if live && meta.thread.is_none() {
             self.head.unread = extras.add_to(self.head.unread);
@@ -274,25 +269,21 @@ impl RoomTxn<'_, '_> {
         storage::timeline::put(self.txn, self.number, event, meta, main);
         if !live {
             self.changed(event);
-            return;
+            return Ok(());
         }
-        let thread = meta
-            .thread
-            .map_or(storage::unread::Thread::Main, storage::unread::Thread::Root);
-        for (user, adds) in &extras.highlights {
-            let highlight = Highlight {
-                at,
-                event,
-                thread,
-                adds: *adds,
-            };
-            storage::unread::put_highlight(self.txn, self.number, *user, &highlight);
+        let thread = meta.thread.map_or(Thread::Main, Thread::Root);
+        mark::put(self.txn, self.number, (event, thread, at), &extras.marks);
+        for (user, mode) in &extras.modes {
+            let behind = TimelinePosition(at.0 - 1);
+            mode::put(self.txn, self.number, *user, behind, *mode)?;
         }
+        self.effects.modes.extend(&extras.modes);
         self.txn.change(Change::Event {
             room: self.number.0,
             event: event.0,
             timeline: at.0,
         });
+        Ok(())
     }
 
     /// Makes an event an extremity in place of those it follows, and the state of all extremities the current one.

@@ -10,6 +10,7 @@ use storage::{
     Error, Result, Txn, View,
     room::{EventNumber, RoomHead, RoomNumber, StateKeyNumber},
     state::StateRef,
+    unread::Mode,
     user::UserNumber,
 };
 
@@ -53,6 +54,8 @@ pub(crate) struct Effects {
     pub(crate) moved: Vec<(String, String)>,
     /// So many of them that all cells are forgotten.
     pub(crate) all_moved: bool,
+    /// What classes of events mean to users from now on, as it is written.
+    pub(crate) modes: Vec<(UserNumber, Mode)>,
     /// The auth graph in memory was compared with the head.
     pub(crate) graph_checked: bool,
 }
@@ -67,6 +70,11 @@ impl Effects {
         }
         for (event_type, state_key) in &self.moved {
             cached.cells.forget(event_type, state_key);
+        }
+        if let Some(readers) = &mut cached.cells.readers {
+            for (user, mode) in &self.modes {
+                readers.recorded(*user, *mode);
+            }
         }
         for number in self.pdus.keys() {
             cached.cells.forget_levels_of(*number);

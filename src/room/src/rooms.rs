@@ -22,6 +22,7 @@ use crate::{
     charge::Charges,
     lock::{Cached, LockedRoom, Locks},
     named_state::WeighedNames,
+    notification::OwnRules,
     reader_cache::ReaderCache,
     room_txn::RoomTxn,
     server_notices::Notices,
@@ -81,6 +82,8 @@ pub(crate) struct Inner {
     pub(crate) resolutions: Cache<(RoomNumber, Vec<StateRef>), StateRef, Bytes>,
     /// Auth graphs. Each is used under its room's lock only.
     pub(crate) graphs: Cache<RoomNumber, WeighedGraph, Bytes>,
+    /// What users have said about being notified.
+    pub(crate) own_rules: Cache<UserNumber, OwnRules, Bytes>,
     /// Names behind the numbers of states.
     pub(crate) names: Cache<RoomNumber, WeighedNames, Bytes>,
     /// Held while a room for server notices is looked for or made.
@@ -128,6 +131,12 @@ impl Weighter<RoomNumber, WeighedNames> for Bytes {
     }
 }
 
+impl Weighter<UserNumber, OwnRules> for Bytes {
+    fn weight(&self, _: &UserNumber, rules: &OwnRules) -> u64 {
+        ENTRY_BYTES + rules.bytes()
+    }
+}
+
 /// A cache of one shard: shards would divide the bytes, and no large room would fit into one.
 fn few_and_large<V: Clone>(bytes: u64) -> Cache<RoomNumber, V, Bytes>
 where
@@ -158,6 +167,7 @@ impl Rooms {
             users: Cache::with_weighter(cache_items(16), part(16), Bytes),
             resolutions: Cache::with_weighter(cache_items(16), part(16), Bytes),
             graphs: few_and_large(part(4)),
+            own_rules: Cache::with_weighter(cache_items(8), part(8), Bytes),
             names: few_and_large(part(4)),
             locks: Locks::new(part(4)),
             notices: tokio::sync::Mutex::default(),

@@ -12,6 +12,9 @@ use crate::{
 /// Room numbers begin with 1, so 0 stands for global account data in keys.
 const GLOBAL: RoomNumber = RoomNumber(0);
 
+/// The types that say what notifies a user.
+const NOTIFYING: [&str; 2] = ["m.push_rules", "m.ignored_user_list"];
+
 /// One piece of account data.
 #[derive(Clone, Debug)]
 pub struct Entry {
@@ -93,6 +96,9 @@ pub fn put(
         user: user.0,
         room: room.map(|room| room.0),
     });
+    if room.is_none() && NOTIFYING.contains(&event_type) {
+        txn.rules_changed(user);
+    }
     Ok(())
 }
 
@@ -121,9 +127,26 @@ pub fn is_deleted(content: &RawValue) -> bool {
 
 /// Removes all account data of a user, for good. Followers are not told.
 pub fn delete_all(txn: &mut Txn<'_>, user: UserNumber) {
+    txn.rules_changed(user);
     for table in [ACCOUNT_DATA, ACCOUNT_DATA_ORDER] {
         txn.delete_range(table.key().u64(user.0).prefix_range());
     }
+}
+
+/// The global content of one type of many users, in their order.
+pub fn global_of_many(
+    view: &dyn View,
+    users: &[UserNumber],
+    event_type: &str,
+) -> Result<Vec<Option<Box<RawValue>>>> {
+    let keys: Vec<_> = users
+        .iter()
+        .map(|user| key(*user, None, event_type))
+        .collect();
+    view.get_many(&keys)?
+        .into_iter()
+        .map(|value| value.map(|value| Ok(parse_value(&value)?.1)).transpose())
+        .collect()
 }
 
 /// All account data of a room, or all that is global, ordered by type.

@@ -23,8 +23,10 @@ use crate::{
     engine::Engine,
     marker::Marker,
     ring::{Logged, Ring},
+    rule_changes::RuleChanges,
     table::{Family, LOG},
     txn::{Stamp, Write},
+    user::UserNumber,
 };
 
 /// A batch is applied in a tenth of a millisecond: who waits longer waits for the disk.
@@ -98,6 +100,7 @@ pub(crate) struct Pipeline {
     pub(crate) position: watch::Sender<Position>,
     pub(crate) ended: watch::Sender<bool>,
     pub(crate) ring: Mutex<Ring>,
+    pub(crate) rule_changes: RuleChanges,
     durability: Durability,
     before_sync: Option<SyncHook>,
 }
@@ -116,6 +119,7 @@ impl Pipeline {
             position: watch::Sender::new(position),
             ended: watch::Sender::new(false),
             ring: Mutex::new(Ring::new(RING_BYTES)),
+            rule_changes: RuleChanges::default(),
             durability: options.durability,
             before_sync: options.before_sync.clone(),
             engine,
@@ -163,7 +167,7 @@ impl Pipeline {
         self.apply_batch(applied, Batch::build(&self.engine, txn))
     }
 
-    fn apply_batch(&self, applied: &mut Applied, batch: Batch) -> Result<Option<Receipt>> {
+    fn apply_batch(&self, applied: &mut Applied, mut batch: Batch) -> Result<Option<Receipt>> {
         if applied.stopping {
             return Err(Error::Closed);
         }
@@ -174,8 +178,10 @@ impl Pipeline {
             None => applied.position,
             Some(_) => Position(applied.position.0 + 1),
         };
+        let rules_of = std::mem::take(&mut batch.rules_of);
         let (rows, changes) = batch.at(&self.engine, position);
         self.engine.db.write_opt(rows, &WriteOptions::default())?;
+        self.rule_changes.note(&rules_of);
         applied.position = position;
         let (answer, published) = oneshot::channel();
         applied.waiting.push(Waiting {
@@ -320,6 +326,7 @@ struct Batch {
     stamped: Vec<(Family, Vec<u8>, Write)>,
     guards: Vec<(Key, Option<Vec<u8>>)>,
     changes: Option<(Vec<u8>, Arc<[Change]>)>,
+    rules_of: Vec<UserNumber>,
 }
 
 impl Batch {
@@ -343,6 +350,7 @@ impl Batch {
             stamped,
             guards: txn.guards,
             changes,
+            rules_of: txn.rules_of,
         }
     }
 

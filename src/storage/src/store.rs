@@ -17,7 +17,7 @@ use rocksdb::WriteOptions;
 use tokio::sync::{Semaphore, watch};
 
 use crate::{
-    Change, Commit, Error, KeyReader, Options, Order, Position, Result, Snapshot, Txn,
+    Change, Commit, Error, KeyReader, Options, Order, Position, Result, RuleChanges, Snapshot, Txn,
     commit::Pipeline,
     encode,
     engine::Engine,
@@ -155,6 +155,11 @@ impl Store {
         let value = closure(&mut txn)?;
         let applied = self.pipeline.apply_locked(&mut alone, txn)?;
         Ok(commit(value, applied.ok_or(Error::Contention)?))
+    }
+
+    /// Whose push rules have changed, as far as batches have been applied.
+    pub fn rule_changes(&self) -> &RuleChanges {
+        &self.pipeline.rule_changes
     }
 
     /// The position of the published snapshot, and a way to wait for the next one.

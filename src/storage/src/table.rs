@@ -180,8 +180,12 @@ pub const THREAD_SENDER: Table = Table::new(Family::Timeline, 0x51, "thread_send
 pub const MEMBERSHIP: Table = Table::new(Family::Timeline, 0x27, "membership");
 /// Room number, user number, thread -> timeline position up to which the user has read.
 pub const READ_POSITION: Table = Table::new(Family::Timeline, 0x28, "read_position");
-/// Room number, user number, timeline position -> an event that highlights.
-pub const HIGHLIGHT: Table = Table::new(Family::Timeline, 0x29, "highlight");
+/// Room number, user number, timeline position -> what an event means to that user besides its class.
+pub const MARK: Table = Table::new(Family::Timeline, 0x29, "mark");
+/// Room number, timeline position -> the users for whom the event there is marked.
+pub const MARKED: Table = Table::new(Family::Timeline, 0x60, "marked");
+/// Room number, user number -> what classes of events mean to that user, if not the default.
+pub const NOTIFICATION_MODE: Table = Table::new(Family::Timeline, 0x61, "notification_mode");
 /// Room number, timeline (main or a thread's root), timeline position -> counts of a redacted event.
 pub const CORRECTION: Table = Table::new(Family::Timeline, 0x2b, "correction");
 /// Room number, user number of a joined local user -> nothing.

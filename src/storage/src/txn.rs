@@ -7,7 +7,8 @@ use std::{
 };
 
 use crate::{
-    Change, Key, Order, Range, Result, View, engine::Engine, table::Family, view::Visitor,
+    Change, Key, Order, Range, Result, View, engine::Engine, table::Family, user::UserNumber,
+    view::Visitor,
 };
 
 /// Where the position of the commit is filled in.
@@ -34,6 +35,7 @@ pub struct Txn<'a> {
     pub(crate) deleted_ranges: Vec<Range>,
     pub(crate) guards: Vec<(Key, Option<Vec<u8>>)>,
     pub(crate) changes: Vec<Change>,
+    pub(crate) rules_of: Vec<UserNumber>,
     rows_read: Cell<u64>,
 }
 
@@ -45,6 +47,7 @@ impl<'a> Txn<'a> {
             deleted_ranges: Vec::new(),
             guards: Vec::new(),
             changes: Vec::new(),
+            rules_of: Vec::new(),
             rows_read: Cell::new(0),
         }
     }
@@ -112,6 +115,11 @@ impl<'a> Txn<'a> {
     /// Records what changed, for the log.
     pub fn change(&mut self, change: Change) {
         self.changes.push(change);
+    }
+
+    /// Notes that what notifies a user changes with this batch, for [`crate::RuleChanges`].
+    pub(crate) fn rules_changed(&mut self, user: UserNumber) {
+        self.rules_of.push(user);
     }
 
     fn write(&mut self, key: Key, value: Option<Vec<u8>>, stamp: Stamp) {

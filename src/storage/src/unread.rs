@@ -7,12 +7,17 @@
 use minicbor::{Decode, Encode};
 
 use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View,
+    Key, KeyReader, Order, Result, Txn, View,
     hash::{put_varint, take_varint},
     room::{EventNumber, RoomNumber, TimelinePosition},
-    table::{CORRECTION, HIGHLIGHT, READ_POSITION, THREAD_COUNT},
+    table::{CORRECTION, READ_POSITION, THREAD_COUNT},
     user::UserNumber,
 };
+
+pub mod mark;
+pub mod mode;
+
+pub use self::{mark::Mark, mode::Mode};
 
 /// What the default push rules make of an event, whoever reads it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -25,6 +30,19 @@ pub enum Class {
     Encrypted,
     /// An encrypted event in a room of two.
     OneToOneEncrypted,
+    /// An event of any type that highlights for everybody.
+    Everybody,
+}
+
+impl Class {
+    /// All of them.
+    pub const ALL: [Self; 5] = [
+        Self::Message,
+        Self::OneToOne,
+        Self::Encrypted,
+        Self::OneToOneEncrypted,
+        Self::Everybody,
+    ];
 }
 
 /// How many events of each class.
@@ -42,9 +60,9 @@ pub struct Counts {
     /// [`Class::OneToOneEncrypted`].
     #[n(3)]
     pub one_to_one_encrypted: u64,
-    /// Those among them that highlight for everybody.
+    /// [`Class::Everybody`].
     #[n(4)]
-    pub highlight: u64,
+    pub everybody: u64,
 }
 
 impl Counts {
@@ -57,15 +75,25 @@ impl Counts {
             Some(Class::OneToOne) => self.one_to_one += 1,
             Some(Class::Encrypted) => self.encrypted += 1,
             Some(Class::OneToOneEncrypted) => self.one_to_one_encrypted += 1,
+            Some(Class::Everybody) => self.everybody += 1,
         }
         self
     }
 
-    /// Counts the last event as one that highlights for everybody.
-    #[must_use]
-    pub fn with_highlight(mut self) -> Self {
-        self.highlight += 1;
-        self
+    /// Those of one class.
+    pub fn of(self, class: Class) -> u64 {
+        match class {
+            Class::Message => self.message,
+            Class::OneToOne => self.one_to_one,
+            Class::Encrypted => self.encrypted,
+            Class::OneToOneEncrypted => self.one_to_one_encrypted,
+            Class::Everybody => self.everybody,
+        }
+    }
+
+    /// The class of the one event that these are the counts of.
+    pub fn class(self) -> Option<Class> {
+        Class::ALL.into_iter().find(|class| self.of(*class) > 0)
     }
 
     /// Both together.
@@ -76,7 +104,7 @@ impl Counts {
             one_to_one: self.one_to_one + other.one_to_one,
             encrypted: self.encrypted + other.encrypted,
             one_to_one_encrypted: self.one_to_one_encrypted + other.one_to_one_encrypted,
-            highlight: self.highlight + other.highlight,
+            everybody: self.everybody + other.everybody,
         }
     }
 
@@ -90,13 +118,8 @@ impl Counts {
             one_to_one_encrypted: self
                 .one_to_one_encrypted
                 .saturating_sub(earlier.one_to_one_encrypted),
-            highlight: self.highlight.saturating_sub(earlier.highlight),
+            everybody: self.everybody.saturating_sub(earlier.everybody),
         }
-    }
-
-    /// All classes together. What highlights is counted in its class.
-    pub fn total(self) -> u64 {
-        self.message + self.one_to_one + self.encrypted + self.one_to_one_encrypted
     }
 
     pub(crate) fn write(self, row: &mut Vec<u8>) {
@@ -105,7 +128,7 @@ impl Counts {
             self.one_to_one,
             self.encrypted,
             self.one_to_one_encrypted,
-            self.highlight,
+            self.everybody,
         ] {
             put_varint(row, count);
         }
@@ -117,7 +140,7 @@ impl Counts {
             one_to_one: take_varint(row)?,
             encrypted: take_varint(row)?,
             one_to_one_encrypted: take_varint(row)?,
-            highlight: take_varint(row)?,
+            everybody: take_varint(row)?,
         })
     }
 }
@@ -151,52 +174,46 @@ impl Thread {
     }
 }
 
-/// An event that highlights for one user.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Highlight {
-    /// Its place.
-    pub at: TimelinePosition,
-    /// The event.
-    pub event: EventNumber,
-    /// The timeline it belongs to: [`Thread::Main`] or a root.
-    pub thread: Thread,
-    /// It highlights although its class does not count, or the other way round: what it adds to the total.
-    pub adds: u64,
-}
-
 fn read_key(room: RoomNumber, user: UserNumber) -> Key {
     READ_POSITION.key().u64(room.0).u64(user.0)
-}
-
-fn highlight_key(room: RoomNumber, user: UserNumber) -> Key {
-    HIGHLIGHT.key().u64(room.0).u64(user.0)
 }
 
 fn count_key(room: RoomNumber, root: EventNumber) -> Key {
     THREAD_COUNT.key().u64(room.0).u32(root.0)
 }
 
-/// How far a user has read, for each timeline with a position of its own.
-pub fn read_positions(
-    view: &dyn View,
-    room: RoomNumber,
-    user: UserNumber,
-) -> Result<Vec<(Thread, TimelinePosition)>> {
+/// How far a user has read, and which classes have counted for them since when.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reading {
+    /// How far, for each timeline with a position of its own.
+    pub positions: Vec<(Thread, TimelinePosition)>,
+    /// What counts behind each of these places, in their order; before the first, what does by default.
+    pub modes: Vec<(TimelinePosition, Mode)>,
+}
+
+/// How far a user has read a room, and what counts for them there.
+pub fn reading(view: &dyn View, room: RoomNumber, user: UserNumber) -> Result<Reading> {
     let rows = view.scan(
         &read_key(room, user).prefix_range(),
         Order::Forward,
         usize::MAX,
     )?;
-    Ok(rows
-        .iter()
-        .filter_map(|(key, row)| {
-            let mut reader = KeyReader::new(key);
-            reader.skip(16)?;
-            let thread = Thread::from_code(reader.u64()?)?;
-            let at = i64::from_be_bytes(row.as_slice().try_into().ok()?);
-            Some((thread, TimelinePosition(at)))
-        })
-        .collect())
+    let mut reading = Reading::default();
+    for (key, row) in &rows {
+        let mut reader = KeyReader::new(key);
+        let Some(code) = reader.skip(16).and_then(|()| reader.u64()) else {
+            continue;
+        };
+        if let Some(thread) = Thread::from_code(code) {
+            let at = row.as_slice().try_into().map(i64::from_be_bytes);
+            reading
+                .positions
+                .extend(at.ok().map(|at| (thread, TimelinePosition(at))));
+        } else {
+            reading.modes.extend(mode::read(code, row));
+        }
+    }
+    Ok(reading)
 }
 
 /// Moves how far a user has read; never backwards. Whether it moved.
@@ -219,61 +236,10 @@ pub fn put_read_position(
     Ok(true)
 }
 
-/// Forgets how far a user has read and what highlighted: they left the room.
+/// Forgets how far a user has read, what counted for them and what was marked.
 pub fn delete(txn: &mut Txn<'_>, room: RoomNumber, user: UserNumber) {
     txn.delete_range(read_key(room, user).prefix_range());
-    txn.delete_range(highlight_key(room, user).prefix_range());
-}
-
-/// Remembers that an event highlights for a user.
-pub fn put_highlight(txn: &mut Txn<'_>, room: RoomNumber, user: UserNumber, highlight: &Highlight) {
-    let mut row = Vec::with_capacity(8);
-    put_varint(&mut row, u64::from(highlight.event.0));
-    put_varint(&mut row, highlight.thread.code());
-    put_varint(&mut row, highlight.adds);
-    txn.put(highlight_key(room, user).i64(highlight.at.0), row);
-}
-
-/// Forgets that the event at a place highlights for a user: it was redacted.
-pub fn delete_highlight(
-    txn: &mut Txn<'_>,
-    room: RoomNumber,
-    user: UserNumber,
-    at: TimelinePosition,
-) {
-    txn.delete(highlight_key(room, user).i64(at.0));
-}
-
-/// At most `limit` events behind `after` that highlight for a user, oldest first.
-pub fn highlights_after(
-    view: &dyn View,
-    room: RoomNumber,
-    user: UserNumber,
-    after: TimelinePosition,
-    limit: usize,
-) -> Result<Vec<Highlight>> {
-    let prefix = highlight_key(room, user);
-    let first = prefix.clone().i64(after.0.saturating_add(1));
-    view.scan(&first.until_end_of(&prefix), Order::Forward, limit)?
-        .iter()
-        .map(|(key, row)| {
-            read_highlight(key, row).ok_or_else(|| Error::Corrupt {
-                table: HIGHLIGHT.name,
-                reason: "malformed row".to_owned(),
-            })
-        })
-        .collect()
-}
-
-fn read_highlight(key: &[u8], mut row: &[u8]) -> Option<Highlight> {
-    let mut reader = KeyReader::new(key);
-    reader.skip(16)?;
-    Some(Highlight {
-        at: TimelinePosition(reader.i64()?),
-        event: EventNumber(u32::try_from(take_varint(&mut row)?).ok()?),
-        thread: Thread::from_code(take_varint(&mut row)?)?,
-        adds: take_varint(&mut row)?,
-    })
+    mark::delete_all(txn, room, user);
 }
 
 /// Writes the counts of a thread up to and with the event at a place.
@@ -321,17 +287,18 @@ pub fn put_correction(
     txn.put(correction_key(room, thread).i64(at.0), row);
 }
 
-/// What was taken back behind a place of a timeline, of at most `limit` events.
-pub fn corrections_after(
+/// What was taken back of a timeline behind a place and up to another, of at most `limit` events.
+pub fn corrections(
     view: &dyn View,
     room: RoomNumber,
     thread: Thread,
-    after: TimelinePosition,
+    (after, up_to): (TimelinePosition, TimelinePosition),
     limit: usize,
 ) -> Result<Counts> {
     let prefix = correction_key(room, thread);
     let first = prefix.clone().i64(after.0.saturating_add(1));
-    let rows = view.scan(&first.until_end_of(&prefix), Order::Forward, limit)?;
+    let end = prefix.i64(up_to.0.saturating_add(1));
+    let rows = view.scan(&first.until(&end), Order::Forward, limit)?;
     Ok(rows
         .iter()
         .filter_map(|(_, row)| Counts::read(&mut row.as_slice()))

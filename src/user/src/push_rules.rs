@@ -1,5 +1,6 @@
 //! The push rules in force for a user, and changing them.
 
+use event::push::in_force;
 use ruma_common::{
     UserId,
     push::{
@@ -70,7 +71,7 @@ pub struct Owner<'a> {
     pub user_id: &'a UserId,
 }
 
-#[derive(serde::Serialize, serde::Deserialize)]
+#[derive(serde::Serialize)]
 struct Content {
     global: Ruleset,
 }
@@ -78,7 +79,7 @@ struct Content {
 /// The rules of a user: those they have changed, or the server's defaults.
 pub fn for_user(view: &dyn View, user: UserNumber, user_id: &UserId) -> storage::Result<Ruleset> {
     let stored = account_data::get(view, user, None, EVENT_TYPE)?;
-    Ok(rules(stored.as_deref(), user_id))
+    Ok(in_force(stored.as_deref(), user_id))
 }
 
 /// The same as content of the account data `m.push_rules`.
@@ -175,7 +176,7 @@ impl Users {
     ) -> Result<(), PushRuleError> {
         let commit = self.store.write(|txn| {
             let stored = account_data::get_guarded(txn, owner.user, None, EVENT_TYPE)?;
-            let mut global = rules(stored.as_deref(), owner.user_id);
+            let mut global = in_force(stored.as_deref(), owner.user_id);
             change(&mut global)?;
             let content = to_raw(&Content { global });
             account_data::put(txn, owner.user, None, EVENT_TYPE, &content)?;
@@ -183,19 +184,6 @@ impl Users {
         })?;
         commit.durable().await;
         Ok(())
-    }
-}
-
-/// Rules that do not parse any more are as good as none: the user begins with the defaults again.
-fn rules(stored: Option<&RawValue>, user_id: &UserId) -> Ruleset {
-    let defaults = Ruleset::server_default(user_id);
-    match stored.and_then(|content| serde_json::from_str::<Content>(content.get()).ok()) {
-        Some(Content { mut global }) => {
-            // Defaults may have been added since the rules were stored.
-            global.update_with_server_default(defaults);
-            global
-        }
-        None => defaults,
     }
 }
 

@@ -37,7 +37,9 @@ impl Server {
     /// One where users are limited.
     pub fn with_limits(config: Option<&config::RateLimits>) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let options = storage::Options::new(dir.path()).cache_bytes(8 << 20);
+        let options = storage::Options::new(dir.path())
+            .cache_bytes(8 << 20)
+            .durability(storage::Durability::Os);
         let store = Store::open(&options).unwrap();
         let clock = Clock::manual(1_700_000_000_000);
         let options = crate::Options {

@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 
 use storage::{
-    Result, View, relation,
-    room::{EventNumber, RoomNumber, TimelinePosition},
+    Result, relation,
+    room::{EventNumber, TimelinePosition},
     timeline,
-    unread::{self, Counts, Thread},
+    unread::{self, Counts, Mode, Reading, Thread, mark},
 };
 
 use crate::viewer::Viewer;
@@ -14,8 +14,8 @@ use crate::viewer::Viewer;
 /// Threads that are looked at for one count.
 const MAX_THREADS: usize = 1_000;
 
-/// Highlights that are counted.
-const MAX_HIGHLIGHTS: usize = 10_000;
+/// Marked events that are counted.
+const MAX_MARKS: usize = 10_000;
 
 /// Redacted events that are taken back for one count.
 const MAX_REDACTED: usize = 10_000;
@@ -36,12 +36,27 @@ impl UnreadCount {
     }
 }
 
-impl From<Counts> for UnreadCount {
-    fn from(counts: Counts) -> Self {
+impl From<Sum> for UnreadCount {
+    fn from(sum: Sum) -> Self {
         Self {
-            highlight_count: counts.highlight,
-            notification_count: counts.total(),
+            highlight_count: u64::try_from(sum.highlight).unwrap_or_default(),
+            notification_count: u64::try_from(sum.notify).unwrap_or_default(),
         }
+    }
+}
+
+/// A count in the making: single events may take back what their class has counted.
+#[derive(Clone, Copy, Debug, Default)]
+struct Sum {
+    notify: i64,
+    highlight: i64,
+}
+
+impl Sum {
+    fn add(&mut self, mode: Mode, counts: Counts) {
+        let (notify, highlight) = mode.count(counts);
+        self.notify += i64::try_from(notify).unwrap_or(i64::MAX);
+        self.highlight += i64::try_from(highlight).unwrap_or(i64::MAX);
     }
 }
 
@@ -65,16 +80,26 @@ impl UnreadCounts {
     }
 }
 
-/// How far a user has read the timelines of a room.
+/// How far a user has read the timelines of a room, and what counts for them since when.
 struct Read {
     unthreaded: TimelinePosition,
-    threads: Vec<(Thread, TimelinePosition)>,
+    reading: Reading,
 }
 
 impl Read {
+    fn new(reading: Reading) -> Self {
+        let mut positions = reading.positions.iter();
+        let unthreaded = positions.find(|(thread, _)| *thread == Thread::Unthreaded);
+        Self {
+            unthreaded: unthreaded.map_or(TimelinePosition(0), |(_, at)| *at),
+            reading,
+        }
+    }
+
     /// "Per thread: the further of the unthreaded receipt and the threaded receipt of that thread."
     fn of(&self, thread: Thread) -> TimelinePosition {
-        let own = self.threads.iter().find(|(of, _)| *of == thread);
+        let mut positions = self.reading.positions.iter();
+        let own = positions.find(|(of, _)| *of == thread);
         own.map_or(self.unthreaded, |(_, at)| self.unthreaded.max(*at))
     }
 }
@@ -87,42 +112,38 @@ impl Viewer<'_> {
     /// The store failed.
     pub fn unread_counts(&self) -> Result<UnreadCounts> {
         let (view, room, user) = (self.view, self.room, self.actor.user);
-        let mut threads = unread::read_positions(view, room, user)?;
-        let unthreaded = threads
-            .iter()
-            .find(|(thread, _)| *thread == Thread::Unthreaded)
-            .map_or(TimelinePosition(0), |(_, at)| *at);
-        threads.retain(|(thread, _)| *thread != Thread::Unthreaded);
-        let read = Read {
-            unthreaded,
-            threads,
-        };
-        let mut counts = UnreadCounts {
-            main: self.unread_in_main(&read)?.into(),
-            threads: self.unread_in_threads(&read)?,
-        };
-        let highlights =
-            unread::highlights_after(view, room, user, read.unthreaded, MAX_HIGHLIGHTS)?;
-        for highlight in highlights {
-            if highlight.at > read.of(highlight.thread) {
-                let count = match highlight.thread {
-                    Thread::Root(root) => counts.threads.entry(root).or_default(),
-                    Thread::Main | Thread::Unthreaded => &mut counts.main,
+        let read = Read::new(unread::reading(view, room, user)?);
+        let mut main = self.unread_in_main(&read)?;
+        let mut threads = self.unread_in_threads(&read)?;
+        for mark in mark::after(view, room, user, read.unthreaded, MAX_MARKS)? {
+            if mark.at > read.of(mark.thread) {
+                let sum = match mark.thread {
+                    Thread::Root(root) => threads.entry(root).or_default(),
+                    Thread::Main | Thread::Unthreaded => &mut main,
                 };
-                count.highlight_count += 1;
-                count.notification_count += highlight.adds;
+                sum.notify += mark.notify;
+                sum.highlight += mark.highlight;
             }
         }
-        Ok(counts)
+        let threads = threads.into_iter();
+        let threads = threads.map(|(root, sum)| (root, UnreadCount::from(sum)));
+        Ok(UnreadCounts {
+            main: main.into(),
+            threads: threads
+                .filter(|(_, count)| *count != UnreadCount::default())
+                .collect(),
+        })
     }
 
-    fn unread_in_main(&self, read: &Read) -> Result<Counts> {
-        let at = read.of(Thread::Main);
-        if at >= self.head.last_timeline() {
-            return Ok(Counts::default());
+    fn unread_in_main(&self, read: &Read) -> Result<Sum> {
+        let (at, end) = (read.of(Thread::Main), self.head.last_timeline());
+        if at >= end {
+            return Ok(Sum::default());
         }
-        let counts = self.head.unread.since(self.counted_up_to(at)?);
-        without_redacted(self.view, self.room, (Thread::Main, at), counts)
+        self.between(read, Thread::Main, (at, end), |place| match place {
+            place if place == end => Ok(self.head.unread),
+            place => self.counted_up_to(place),
+        })
     }
 
     /// What has accumulated in the main timeline up to a place: it never changes, and who reads on asks for it with
@@ -134,7 +155,7 @@ impl Viewer<'_> {
         })
     }
 
-    fn unread_in_threads(&self, read: &Read) -> Result<BTreeMap<EventNumber, UnreadCount>> {
+    fn unread_in_threads(&self, read: &Read) -> Result<BTreeMap<EventNumber, Sum>> {
         let (view, room, head) = (self.view, self.room, &self.head);
         let mut threads = BTreeMap::new();
         if !head.has_threads {
@@ -145,31 +166,45 @@ impl Viewer<'_> {
             if latest <= read.unthreaded {
                 break;
             }
-            let at = read.of(Thread::Root(root));
+            let thread = Thread::Root(root);
+            let at = read.of(thread);
             if at < latest {
-                let now = unread::thread_counts(view, room, root, head.last_timeline())?;
-                let before = unread::thread_counts(view, room, root, at)?;
-                let thread = (Thread::Root(root), at);
-                let counts = without_redacted(view, room, thread, now.since(before))?;
-                if counts.total() > 0 {
-                    threads.insert(root, counts.into());
-                }
+                let counted = |place| unread::thread_counts(view, room, root, place);
+                let sum = self.between(read, thread, (at, head.last_timeline()), counted)?;
+                threads.insert(root, sum);
             }
         }
         Ok(threads)
     }
-}
 
-/// The counts of what a thread has behind a place, without what was redacted since.
-fn without_redacted(
-    view: &dyn View,
-    room: RoomNumber,
-    (thread, after): (Thread, TimelinePosition),
-    counts: Counts,
-) -> Result<Counts> {
-    if counts == Counts::default() {
-        return Ok(counts);
+    /// What of a timeline counts between two places, without what was redacted since: between the places where what the
+    /// classes mean to the reader has changed, each time by what they meant there.
+    fn between(
+        &self,
+        read: &Read,
+        thread: Thread,
+        (from, to): (TimelinePosition, TimelinePosition),
+        counted: impl Fn(TimelinePosition) -> Result<Counts>,
+    ) -> Result<Sum> {
+        let mut sum = Sum::default();
+        let (mut start, mut before) = (from, counted(from)?);
+        let modes = &read.reading.modes;
+        let passed = modes.partition_point(|(behind, _)| *behind <= from);
+        let (passed, ahead) = modes.split_at(passed);
+        let mut mode = passed.last().map_or_else(Mode::default, |(_, mode)| *mode);
+        let ends = ahead.iter().copied().chain([(to, mode)]);
+        for (end, next) in ends {
+            let end = end.min(to);
+            let now = counted(end)?;
+            let counts = now.since(before);
+            if counts != Counts::default() {
+                let places = (start, end);
+                let redacted =
+                    unread::corrections(self.view, self.room, thread, places, MAX_REDACTED)?;
+                sum.add(mode, counts.since(redacted));
+            }
+            (start, before, mode) = (end, now, next);
+        }
+        Ok(sum)
     }
-    let redacted = unread::corrections_after(view, room, thread, after, MAX_REDACTED)?;
-    Ok(counts.since(redacted))
 }

@@ -86,22 +86,25 @@ impl RoomTxn<'_, '_> {
 
 impl Names {
     fn set(&mut self, user: UserNumber, member: &Pdu) {
-        #[derive(Deserialize)]
-        struct Content {
-            displayname: Option<String>,
-        }
-
         let user_id = member
             .state_key()
             .and_then(|key| <&UserId>::try_from(key).ok());
         let (Some(user_id), Some(Membership::Join)) = (user_id, membership(member)) else {
             return self.index.set(user, []);
         };
-        let displayname = member
-            .content_as::<Content>()
-            .ok()
-            .and_then(|content| content.displayname);
+        let displayname = displayname(member);
         let names = [Some(user_id.localpart()), displayname.as_deref()];
         self.index.set(user, names.into_iter().flatten());
     }
+}
+
+/// The display name that a member event gives.
+pub(super) fn displayname(member: &Pdu) -> Option<String> {
+    #[derive(Deserialize)]
+    struct Content {
+        displayname: Option<String>,
+    }
+
+    let content = member.content_as::<Content>().ok()?;
+    content.displayname
 }

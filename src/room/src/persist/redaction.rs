@@ -7,13 +7,12 @@ use storage::{
     room::{EventNumber, TimelinePosition},
     state::StateRef,
     timeline,
-    unread::{self, Counts, Thread},
+    unread::{self, Counts, Thread, mark},
 };
 
 use super::relation;
 use crate::{
     authorize::Placement,
-    notification::notice,
     room_txn::{RoomTxn, corrupt},
 };
 
@@ -87,7 +86,7 @@ impl RoomTxn<'_, '_> {
         let thread = meta.thread.take();
         storage::event::put_meta(txn, room, target, &meta);
         meta.thread = thread;
-        self.uncount(original, &meta)?;
+        self.uncount(&meta)?;
         if let Some(relation) = relation::of(original) {
             self.unrelate(&relation, target, &meta)?;
         }
@@ -102,7 +101,7 @@ impl RoomTxn<'_, '_> {
 
     /// Takes a redacted event back from what counts as unread. The cumulative counts behind it stay as they are; what is
     /// taken back is kept beside them.
-    fn uncount(&mut self, original: &Pdu, meta: &EventMeta) -> Result<()> {
+    fn uncount(&mut self, meta: &EventMeta) -> Result<()> {
         let Some(at) = meta.timeline.filter(|at| at.0 > 0) else {
             return Ok(());
         };
@@ -121,14 +120,10 @@ impl RoomTxn<'_, '_> {
                 (Thread::Main, now.since(then))
             }
         };
-        let highlighted = self.highlighted(&notice(original), original.sender())?;
         if counts != Counts::default() {
             unread::put_correction(self.txn, room, thread, at, counts);
         }
-        for user in highlighted {
-            unread::delete_highlight(self.txn, room, user, at);
-        }
-        Ok(())
+        mark::delete(self.txn, room, at)
     }
 
     fn may_redact(&self, by: &Pdu, original: &Pdu, state: Option<StateRef>) -> Result<bool> {
