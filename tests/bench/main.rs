@@ -3,10 +3,12 @@
 //! ```text
 //! cargo run --release -p hearth-tests --bin bench                        # our own release binary
 //! cargo run --release -p hearth-tests --bin bench -- HOST:PORT PID       # a peer that runs already
+//! cargo run --release -p hearth-tests --bin bench -- rules               # only the room of many push rules
 //! ```
 //!
 //! A peer needs open registration and no rate limits. CPU is the server's own, user and system.
 
+mod rules;
 mod scenario;
 mod server;
 mod to_device;
@@ -23,6 +25,7 @@ fn main() -> Result<()> {
         "disk: {:.0} sequential fdatasyncs/s",
         server::disk_syncs_per_second(&parent)?
     );
+    let only_rules = arguments == ["rules"];
     let server = match arguments.as_slice() {
         [host, pid] => Server::running(host.clone(), pid.parse().map_err(std::io::Error::other)?),
         _ => Server::start(&our_binary()?, &parent)?,
@@ -37,6 +40,9 @@ fn main() -> Result<()> {
         .worker_threads(2)
         .enable_all()
         .build()?;
+    if only_rules {
+        return runtime.block_on(rules::rules(&server));
+    }
     runtime.block_on(scenario::all(&server))?;
     if server.start.is_none() {
         return runtime.block_on(scenario::files(&server));

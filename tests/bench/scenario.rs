@@ -68,7 +68,8 @@ pub async fn files(server: &Server) -> Result<()> {
     Ok(())
 }
 
-async fn register(server: &Server, count: usize) -> Result<Vec<User>> {
+/// Registers users, eight at a time.
+pub async fn register(server: &Server, count: usize) -> Result<Vec<User>> {
     let begin = Instant::now();
     let run = begin.elapsed().as_nanos() + u128::from(std::process::id());
     let groups = try_join_all((0..8).map(|group| async move {
@@ -111,7 +112,8 @@ pub fn text(answer: &Value, key: &str) -> Result<String> {
         .ok_or_else(|| Error::other(format!("no {key} in {answer}")))
 }
 
-async fn create_room(server: &Server, creator: &User, guests: &[User]) -> Result<String> {
+/// Makes a public room, which the guests join.
+pub async fn create_room(server: &Server, creator: &User, guests: &[User]) -> Result<String> {
     let mut client = Client::connect(&server.host, Some(creator.token.clone())).await?;
     let body = json!({"preset": "public_chat"}).to_string();
     let answer = client
@@ -126,7 +128,8 @@ async fn create_room(server: &Server, creator: &User, guests: &[User]) -> Result
     Ok(room)
 }
 
-fn encode(id: &str) -> String {
+/// An id as a part of a path.
+pub fn encode(id: &str) -> String {
     id.replace('!', "%21").replace(':', "%3A")
 }
 
