@@ -24,6 +24,7 @@ mod presence;
 mod preview;
 mod profile;
 mod push;
+mod pusher;
 mod receipt;
 mod redact;
 mod relations;

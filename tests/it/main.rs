@@ -12,6 +12,7 @@
 mod bad_input;
 mod client;
 mod connection;
+mod gateway;
 mod hostile;
 mod operation;
 mod operator;

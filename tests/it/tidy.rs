@@ -24,6 +24,7 @@ const FLOORS: &[(&str, u32)] = &[
     ("hearth-media", 3),
     ("hearth-auth", 4),
     ("hearth-sync", 4),
+    ("hearth-push", 4),
     ("hearth-admin", 5),
     ("hearth-api", 6),
     ("hearth", 7),

@@ -22,6 +22,7 @@ pub(crate) mod mutual_rooms;
 pub(crate) mod presence;
 pub(crate) mod profile;
 pub(crate) mod push;
+pub(crate) mod pusher;
 pub(crate) mod read_marker;
 pub(crate) mod receipt;
 pub(crate) mod redact;

@@ -19,7 +19,7 @@ use crate::{
     client::{
         account, admin, alias, backup, capabilities, config, context, dehydrated_device, device,
         directory, discovery, filter, keys, knock, media, membership, message, mutual_rooms,
-        presence, profile, push, read_marker, receipt, redact, relations, reporting, room,
+        presence, profile, push, pusher, read_marker, receipt, redact, relations, reporting, room,
         server_notices, session, space, state, sync, tag, threads, to_device, typing,
         user_directory,
     },
@@ -84,6 +84,9 @@ fn client() -> Vec<Endpoint> {
         endpoint(push::delete),
         endpoint(push::set_enabled),
         endpoint(push::set_actions),
+        endpoint(pusher::pushers),
+        endpoint(pusher::set_pusher),
+        endpoint(pusher::notifications),
         // media
         streaming(media::upload).limited(Limit::MediaCreate),
         endpoint(media::create).limited(Limit::MediaCreate),

@@ -28,8 +28,8 @@ pub use names::option_names;
 pub use rate_limits::{Rate, RateLimits};
 pub use secret::Secret;
 pub use section::{
-    Durability, Listener, Log, LogFormat, Media, Presence, Registration, RegistrationMode, Rooms,
-    Server, ServerNotices, Storage, UploadQuota, UserDirectory,
+    Durability, Listener, Log, LogFormat, Media, Presence, Push, Registration, RegistrationMode,
+    Rooms, Server, ServerNotices, Storage, UploadQuota, UserDirectory,
 };
 
 use layer::{Layer, Origin, Overlay};
@@ -47,6 +47,7 @@ pub struct Config {
     pub user_directory: UserDirectory,
     pub server_notices: ServerNotices,
     pub presence: Presence,
+    pub push: Push,
     pub log: Log,
 }
 

@@ -61,6 +61,7 @@ fn sections() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
         "user_directory" => field_names::<section::UserDirectory>(),
         "server_notices" => field_names::<section::ServerNotices>(),
         "presence" => field_names::<section::Presence>(),
+        "push" => field_names::<section::Push>(),
         "log" => field_names::<section::Log>(),
         // A new section without a line above has no known keys; the example's test fails.
         _ => &[],

@@ -187,6 +187,16 @@ pub struct Presence {
     pub enabled: bool,
 }
 
+/// `[push]`: what push gateways are told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Push {
+    /// Networks that are not for everybody and whose gateways are asked all the same.
+    pub allowed_ranges: Vec<IpNet>,
+    /// Networks whose gateways are not asked, beside those that are not for everybody.
+    pub denied_ranges: Vec<IpNet>,
+}
+
 /// `[log]`: what is written to standard error.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]

@@ -9,6 +9,7 @@ use axum::Router;
 use config::{Config, Durability};
 use limit::Limits;
 use media::Media;
+use push::Push;
 use room::{Notices, Policy, Rooms};
 use ruma_common::{OwnedServerName, ServerName};
 use storage::{Clock, Store};
@@ -22,6 +23,9 @@ const SYNC_INTERVAL: Duration = Duration::from_millis(200);
 
 /// How long the original of a redacted event is kept for moderators: 7 days.
 const REDACTION_RETENTION_MS: u64 = 7 * 24 * 3600 * 1000;
+
+/// Who says so to machines that are asked: nothing that tells one server from another.
+const USER_AGENT: &str = concat!("Hearth/", env!("CARGO_PKG_VERSION"));
 
 /// What `main` runs.
 pub(crate) struct House {
@@ -64,6 +68,8 @@ pub(crate) enum StartError {
     SigningKey(#[from] SigningKeyError),
     #[error(transparent)]
     Restore(#[from] BackupError),
+    #[error(transparent)]
+    Outbound(#[from] outbound::OutboundError),
     #[error(
         "server.name is {configured}, but the database in storage.path belongs to {stored}: \
          a server keeps the name of its first start"
@@ -166,6 +172,9 @@ pub(crate) async fn compose(config: Config, accept_data_loss: bool) -> Result<Ho
     tokio::spawn(rooms.clone().carry_profiles());
     tokio::spawn(rooms.clone().keep_user_directory());
     tokio::spawn(rooms.clone().sweep());
+    let gateways = outbound::Rules::new(config.push.allowed_ranges, config.push.denied_ranges);
+    let gateways = outbound::Client::new(gateways, USER_AGENT)?;
+    tokio::spawn(Push::new(rooms.clone(), gateways).run());
     let services = Services {
         auth: auth.clone(),
         rooms: rooms.clone(),

@@ -71,7 +71,10 @@ pub use self::{
     membership::{JoinRoom, Removal},
     mutual::{MutualRooms, MutualRoomsToken, UnknownMutualRoomsToken},
     named_state::{NamedState, Place},
-    notification::{UnreadCount, UnreadCounts},
+    notification::{
+        Notification, NotificationsPage, NotificationsRequest, Notified, Pushed, UnreadCount,
+        UnreadCounts,
+    },
     persist::{Extras, Persisted},
     receipt::{ReadMarkers, ReceiptThread, SentReceipt},
     redact::Redact,

@@ -21,11 +21,17 @@ use crate::{Extras, room_txn::RoomTxn};
 
 mod count;
 mod names;
+mod notified;
 mod own_rules;
+mod push;
 mod readers;
 mod words;
 
-pub use self::count::{UnreadCount, UnreadCounts};
+pub use self::{
+    count::{UnreadCount, UnreadCounts},
+    notified::{Notification, NotificationsPage, NotificationsRequest, Notified},
+    push::Pushed,
+};
 pub(crate) use self::{names::Names, own_rules::OwnRules, readers::Readers};
 
 impl RoomTxn<'_, '_> {
@@ -61,9 +67,8 @@ impl RoomTxn<'_, '_> {
         let (mut marks, modes) =
             self.own_marks(&context, (class, special), sender, mentioned.clone())?;
         for user in mentioned {
-            if !marks.contains_key(&user) {
-                marks.insert(user, (i64::from(class.is_none()), 1));
-            }
+            let adds = (i64::from(class.is_none()), 1);
+            marks.entry(user).or_insert(adds);
         }
         let marks = marks
             .into_iter()

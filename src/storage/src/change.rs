@@ -120,4 +120,11 @@ pub enum Change {
         #[n(0)]
         user: u64,
     },
+    /// A user's pushers changed.
+    #[n(40)]
+    Pushers {
+        /// User number.
+        #[n(0)]
+        user: u64,
+    },
 }

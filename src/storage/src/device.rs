@@ -5,6 +5,7 @@ use ruma_common::{DeviceId, OwnedDeviceId};
 
 use crate::{
     Error, Key, KeyReader, Order, Result, Txn, View, decode, dehydrated_device, device_key, encode,
+    pusher,
     table::{DEVICE, DEVICE_SEEN},
     to_device::{self, Queue},
     token::{self, TokenHash},
@@ -102,6 +103,7 @@ pub fn delete(txn: &mut Txn<'_>, user: UserNumber, device_id: &DeviceId) -> Resu
     for hash in &device.tokens {
         token::delete(txn, hash);
     }
+    pusher::delete_of_device(txn, user, device_id)?;
     Ok(Some(device))
 }
 

@@ -36,6 +36,7 @@ pub mod one_time_key;
 mod options;
 pub mod presence;
 pub mod profile;
+pub mod pusher;
 pub mod receipt;
 pub mod registration_token;
 pub mod relation;

@@ -226,6 +226,14 @@ pub const SENT: Table = Table::new(Family::Queue, 0x21, "sent");
 pub const ORIGINAL_EXPIRY: Table = Table::new(Family::Queue, 0x50, "original_expiry");
 /// Room number, event number -> what is still to be redacted because of that event.
 pub const SWEEP: Table = Table::new(Family::Queue, 0x51, "sweep");
+/// User number -> the user's pushers.
+pub const PUSHERS: Table = Table::new(Family::User, 0x60, "pushers");
+/// Hash of application and pushkey, user number -> nothing.
+pub const PUSHKEY: Table = Table::new(Family::User, 0x61, "pushkey");
+/// User number, hash of application and pushkey, position, number -> what waits to be sent to that pusher.
+pub const PUSH_QUEUE: Table = Table::new(Family::Queue, 0x60, "push_queue");
+/// User number, hash of application and pushkey -> how sending to that pusher goes.
+pub const PUSH_STATE: Table = Table::new(Family::Queue, 0x61, "push_state");
 /// Room alias -> room number, user number of its maker.
 pub const ALIAS: Table = Table::new(Family::Index, 0x28, "alias");
 /// Room number, room alias -> nothing.

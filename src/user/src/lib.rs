@@ -1,4 +1,4 @@
-//! Floor 3: what belongs to a user besides rooms: profile, account data, filters, push rules, keys of devices and of
+//! Floor 3: what belongs to a user besides rooms: profile, account data, filters, push rules, pushers, keys of devices and of
 //! cross-signing, to-device messages, key backups, dehydrated devices.
 //!
 //! [`Users`] is the handle; each noun has a file of its own with its errors in Matrix words.
@@ -11,6 +11,7 @@ pub mod key;
 mod key_backup;
 mod profile;
 pub mod push_rules;
+mod pusher;
 mod tag;
 #[cfg(test)]
 mod testing;
@@ -30,6 +31,7 @@ pub use key_backup::{
     RoomKeys,
 };
 pub use profile::{MAX_AVATAR_URL_CHARS, MAX_DISPLAYNAME_CHARS, ProfileError};
+pub use pusher::{MAX_PUSHERS, PusherError, PusherOwner, SetPusher};
 pub use tag::TagError;
 pub use to_device::{MAX_TO_DEVICE_BYTES, SendToDevice, ToDeviceError, ToDeviceSender};
 

@@ -43,6 +43,8 @@ const UNSTABLE_FEATURES: &[&str] = &[
     // rooms that two users share
     "uk.half-shot.msc2666.query_mutual_rooms",
     "uk.half-shot.msc2666.query_mutual_rooms.stable",
+    // pushers that another device switches
+    "org.matrix.msc3881",
 ];
 
 /// `GET /_matrix/client/versions`

@@ -12,7 +12,9 @@ use media::{DownloadError, PreviewError, ThumbnailError, UploadError, WaitError}
 use room::{ActError, AliasError, CreateError, NoticeError, ReadError};
 use ruma_common::api::error::{ErrorKind, ResourceLimitExceededErrorData, UnknownTokenErrorData};
 use sync::{PresenceError, SyncError, TypingError};
-use user::{AccountDataError, FilterError, ProfileError, TagError, push_rules::PushRuleError};
+use user::{
+    AccountDataError, FilterError, ProfileError, PusherError, TagError, push_rules::PushRuleError,
+};
 
 use super::{Error, Inner};
 
@@ -208,6 +210,17 @@ impl From<PushRuleError> for Error {
             PushRuleError::NotFound => Self::not_found(message),
             PushRuleError::Invalid(_) | PushRuleError::TooLarge => Self::invalid_param(message),
             PushRuleError::Storage(error) => error.into(),
+        }
+    }
+}
+
+impl From<PusherError> for Error {
+    fn from(error: PusherError) -> Self {
+        let message = error.to_string();
+        match error {
+            PusherError::Missing(_) => Self::missing_param(message),
+            PusherError::Invalid(_) | PusherError::TooMany => Self::invalid_param(message),
+            PusherError::Storage(error) => error.into(),
         }
     }
 }

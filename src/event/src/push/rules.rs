@@ -344,7 +344,7 @@ fn condition(condition: &PushCondition) -> Condition {
             key: data.key.clone(),
             pattern: Pattern::new(&data.pattern),
         },
-        PushCondition::RoomMemberCount(data) => Condition::MemberCount(data.is.clone()),
+        PushCondition::RoomMemberCount(data) => Condition::MemberCount(data.is),
         PushCondition::SenderNotificationPermission(data) => {
             Condition::SenderMay(data.key.to_string())
         }

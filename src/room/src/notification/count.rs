@@ -81,13 +81,13 @@ impl UnreadCounts {
 }
 
 /// How far a user has read the timelines of a room, and what counts for them since when.
-struct Read {
+pub(super) struct Read {
     unthreaded: TimelinePosition,
-    reading: Reading,
+    pub(super) reading: Reading,
 }
 
 impl Read {
-    fn new(reading: Reading) -> Self {
+    pub(super) fn new(reading: Reading) -> Self {
         let mut positions = reading.positions.iter();
         let unthreaded = positions.find(|(thread, _)| *thread == Thread::Unthreaded);
         Self {
@@ -97,7 +97,7 @@ impl Read {
     }
 
     /// "Per thread: the further of the unthreaded receipt and the threaded receipt of that thread."
-    fn of(&self, thread: Thread) -> TimelinePosition {
+    pub(super) fn of(&self, thread: Thread) -> TimelinePosition {
         let mut positions = self.reading.positions.iter();
         let own = positions.find(|(of, _)| *of == thread);
         own.map_or(self.unthreaded, |(_, at)| self.unthreaded.max(*at))
