@@ -17,4 +17,5 @@ mod suspended;
 mod sweep;
 mod unread;
 mod unread_oracle;
+mod user_directory;
 mod visibility;
