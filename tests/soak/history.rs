@@ -31,6 +31,8 @@ pub struct History {
     pub room: String,
     pub events: Vec<Event>,
     places: HashMap<String, usize>,
+    /// Whom users ignore.
+    ignores: HashMap<String, Vec<String>>,
     /// Where the history visibility changed.
     visibilities: Vec<(usize, String)>,
     /// Where each user's membership changed.
@@ -61,6 +63,11 @@ impl History {
             room: room.to_owned(),
             events: Vec::new(),
             places: HashMap::new(),
+            ignores: ledger
+                .people
+                .iter()
+                .map(|person| (person.user_id.clone(), person.ignores.clone()))
+                .collect(),
             visibilities: Vec::new(),
             memberships: HashMap::new(),
         };
@@ -163,8 +170,61 @@ impl History {
         found
     }
 
-    /// Whether a user may see an event: Client-Server API, "Room history visibility".
+    /// Whether a user ignores who sent an event that is no state.
+    fn is_ignored(&self, user_id: &str, event: &Event) -> bool {
+        let ignores = self.ignores.get(user_id);
+        event.state_key.is_none() && ignores.is_some_and(|ignores| ignores.contains(&event.sender))
+    }
+
+    /// The threads that a member is told of, the latest activity first: the root, the newest event that they see, how many
+    /// there are of those whom they do not ignore, and whether they take part.
+    pub fn threads_of(&self, user_id: &str) -> Vec<(String, String, u64, bool)> {
+        let mut threads: HashMap<&str, Vec<usize>> = HashMap::new();
+        for (at, event) in self.events.iter().enumerate() {
+            let told = |path| text_at(&event.content, path).filter(|_| !event.redacted);
+            if told("/m.relates_to/rel_type") == Some("m.thread")
+                && let Some(root) = told("/m.relates_to/event_id")
+            {
+                threads.entry(root).or_default().push(at);
+            }
+        }
+        let mut told: Vec<_> = threads
+            .into_iter()
+            .filter_map(|(root, places)| {
+                let at = *self.places.get(root)?;
+                let (own, last) = (self.events.get(at)?, *places.last()?);
+                let sees = |at: &&usize| self.is_visible(user_id, **at);
+                let latest = self.events.get(*places.iter().rev().find(sees)?)?;
+                let events = || places.iter().filter_map(|at| self.events.get(*at));
+                let count = events()
+                    .filter(|event| !self.is_ignored(user_id, event))
+                    .count();
+                let takes_part =
+                    own.sender == user_id || events().any(|event| event.sender == user_id);
+                let thread = (
+                    root.to_owned(),
+                    latest.event_id.clone(),
+                    count as u64,
+                    takes_part,
+                );
+                self.history_allows(user_id, at).then_some((last, thread))
+            })
+            .collect();
+        told.sort_by_key(|(last, _)| std::cmp::Reverse(*last));
+        told.into_iter().map(|(_, thread)| thread).collect()
+    }
+
+    /// Whether a user may see an event, and wants to.
     pub fn is_visible(&self, user_id: &str, at: usize) -> bool {
+        let ignored = self
+            .events
+            .get(at)
+            .is_some_and(|event| self.is_ignored(user_id, event));
+        !ignored && self.history_allows(user_id, at)
+    }
+
+    /// Whether a user may see an event: Client-Server API, "Room history visibility".
+    fn history_allows(&self, user_id: &str, at: usize) -> bool {
         let Some(event) = self.events.get(at) else {
             return false;
         };

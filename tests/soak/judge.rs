@@ -12,7 +12,7 @@ use crate::{
     history::History,
     ledger::{Ledger, fault, room_path},
     reader::{Memory, Reader, Shown, Status},
-    session::{Session, text},
+    session::{Session, encode, events, text},
 };
 
 type State = HashMap<(String, String), String>;
@@ -46,7 +46,10 @@ pub async fn judge(
             None => judge_unknown(reader, history),
         };
         let result = match judged {
-            Ok(true) => compare_served_state(&mut session, reader, history).await,
+            Ok(true) => match compare_served_state(&mut session, reader, history).await {
+                Ok(()) => compare_threads(&mut session, reader, history).await,
+                error => error,
+            },
             Ok(false) => Ok(()),
             Err(error) => Err(error),
         };
@@ -85,7 +88,8 @@ fn judge_room(ledger: &Ledger, reader: &Reader, memory: &Memory, history: &Histo
         return Ok(());
     }
     let (unread, how) = history.unread(ledger, user_id)?;
-    if memory.unread != unread {
+    // Whether the messages of ignored users count, is not judged here.
+    if memory.unread != unread && reader.person.ignores.is_empty() {
         return fault(format!(
             "unread {:?} instead of {unread:?}: {how}",
             memory.unread
@@ -245,6 +249,36 @@ async fn compare_served_state(
     }
     let expected = history.state_before(history.events.len());
     compare("/state", &state, &expected)
+}
+
+/// The threads of a room as the reader is told of them, page by page.
+async fn compare_threads(session: &mut Session, reader: &Reader, history: &History) -> Result<()> {
+    let (mut found, mut from) = (Vec::new(), String::new());
+    loop {
+        let path = room_path(&history.room, &format!("threads?limit=3{from}"));
+        let page = session
+            .get(&reader.person.token, &format!("/v1{path}"))
+            .await?;
+        for root in events(&page, "/chunk") {
+            let thread = root.pointer("/unsigned/m.relations/m.thread");
+            let thread = thread.cloned().unwrap_or_default();
+            found.push((
+                text(root, "event_id")?,
+                text(&thread["latest_event"], "event_id")?,
+                thread["count"].as_u64().unwrap_or_default(),
+                thread["current_user_participated"] == true,
+            ));
+        }
+        match page.get("next_batch").and_then(Value::as_str) {
+            Some(next) => from = format!("&from={}", encode(next)),
+            None => break,
+        }
+    }
+    let expected = history.threads_of(&reader.person.user_id);
+    if found != expected {
+        return fault(format!("threads {found:?} instead of {expected:?}"));
+    }
+    Ok(())
 }
 
 fn compare(what: &str, state: &State, expected: &State) -> Result<()> {

@@ -22,6 +22,8 @@ const RECENT: usize = 30;
 pub struct Person {
     pub user_id: String,
     pub token: String,
+    /// Whose messages they do not want to see.
+    pub ignores: Vec<String>,
 }
 
 /// How an event relates to another: `m.relates_to`.
@@ -86,6 +88,7 @@ impl Ledger {
         for number in 0..count {
             people.push(register(&mut session, &format!("person{number}")).await?);
         }
+        ignore_some(&mut session, &mut people).await?;
         Ok(Self {
             host: host.to_owned(),
             observer,
@@ -193,7 +196,26 @@ async fn register(session: &mut Session, name: &str) -> Result<Person> {
     Ok(Person {
         user_id: text(&answer, "user_id")?,
         token: text(&answer, "access_token")?,
+        ignores: Vec::new(),
     })
+}
+
+/// One in four ignores the next two.
+async fn ignore_some(session: &mut Session, people: &mut [Person]) -> Result<()> {
+    let ids: Vec<_> = people.iter().map(|person| person.user_id.clone()).collect();
+    for (number, person) in people.iter_mut().enumerate().step_by(4) {
+        person.ignores = ids.iter().skip(number + 1).take(2).cloned().collect();
+        let ignored = person.ignores.iter();
+        let ignored: serde_json::Map<_, _> = ignored
+            .map(|user_id| (user_id.clone(), json!({})))
+            .collect();
+        let user = encode(&person.user_id);
+        let path = format!("/user/{user}/account_data/m.ignored_user_list");
+        let body = json!({ "ignored_users": ignored });
+        let answer = session.call(&person.token, ("PUT", &path), Some(&body));
+        answer.await?.ok()?;
+    }
+    Ok(())
 }
 
 /// The path of something in a room.

@@ -82,9 +82,7 @@ impl Session {
             empty => empty.insert(Client::connect(&self.host, None).await?),
         };
         client.set_token((!token.is_empty()).then(|| token.to_owned()));
-        let answer = client
-            .call(method, &format!("/_matrix/client/v3{path}"), body)
-            .await?;
+        let answer = client.call(method, &full_path(path), body).await?;
         Ok(Answer {
             status: answer.status,
             body: serde_json::from_slice(&answer.body)?,
@@ -121,4 +119,10 @@ pub fn text(value: &Value, key: &str) -> Result<String> {
 pub fn events<'v>(value: &'v Value, path: &str) -> &'v [Value] {
     let found = value.pointer(path).and_then(Value::as_array);
     found.map(Vec::as_slice).unwrap_or_default()
+}
+
+/// Paths are those of v3, where they do not begin with another version.
+fn full_path(path: &str) -> String {
+    let version = if path.starts_with("/v1/") { "" } else { "/v3" };
+    format!("/_matrix/client{version}{path}")
 }
