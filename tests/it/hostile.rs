@@ -301,7 +301,7 @@ async fn b13_every_administrators_door_is_closed_to_all_others() {
     let server =
         TestServer::start_with(&["registration.mode=open", "registration.shared_secret=s"]).await;
     let root = administrator(&server).await;
-    let alice = server.register("alice").await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
     let routes = api::routes()
         .into_iter()
         .filter(|route| route.path.contains("/admin/"));
@@ -309,7 +309,7 @@ async fn b13_every_administrators_door_is_closed_to_all_others() {
     let routes = routes.filter(|route| route.needs_token);
     let mut tried = 0;
     for route in routes {
-        let path = route.path.replace("{user_id}", &alice.user_id);
+        let path = route.path.replace("{user_id}", &bob.user_id);
         let path = path
             .split('/')
             .map(|part| if part.starts_with('{') { "x" } else { part });

@@ -19,6 +19,8 @@ pub(crate) mod media;
 pub(crate) mod membership;
 pub(crate) mod message;
 pub(crate) mod mutual_rooms;
+pub(crate) mod openid;
+pub(crate) mod peeking;
 pub(crate) mod presence;
 pub(crate) mod profile;
 pub(crate) mod push;
@@ -35,10 +37,12 @@ pub(crate) mod space;
 pub(crate) mod state;
 pub(crate) mod sync;
 pub(crate) mod tag;
+pub(crate) mod thirdparty;
 pub(crate) mod threads;
 pub(crate) mod to_device;
 pub(crate) mod typing;
 pub(crate) mod user_directory;
+pub(crate) mod voip;
 
 use std::str::FromStr;
 
@@ -58,6 +62,7 @@ fn actor(requester: Requester) -> Actor {
         user: requester.user,
         device_id: requester.device_id,
         is_suspended: requester.is_suspended,
+        is_guest: requester.is_guest,
     }
 }
 

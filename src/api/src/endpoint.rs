@@ -4,7 +4,10 @@
 use std::{collections::HashMap, sync::Arc};
 
 use auth::{Requester, UiaRequest};
-use axum::body::{Body, Bytes};
+use axum::{
+    body::{Body, Bytes},
+    extract::Query,
+};
 use futures::future::BoxFuture;
 use http::Method;
 use limit::Limit;
@@ -18,7 +21,7 @@ use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
 
 use crate::{
-    Args, Result, Services,
+    Args, Error, Result, Services,
     answer::{Answer, Json},
     extract::{Received, Unread},
     identity::Authenticate,
@@ -59,6 +62,8 @@ pub(crate) struct Endpoint {
     pub needs_token: bool,
     /// What is counted before the request is read.
     pub limit: Option<Limit>,
+    /// Whether guests may come in.
+    pub is_for_guests: bool,
     /// What is done.
     pub call: Arc<Call>,
 }
@@ -67,6 +72,12 @@ impl Endpoint {
     /// Serves the endpoint at further paths with the same parameters.
     pub(crate) fn also(mut self, paths: &[&'static str]) -> Self {
         self.paths.extend_from_slice(paths);
+        self
+    }
+
+    /// Lets guests in.
+    pub(crate) fn for_guests(mut self) -> Self {
+        self.is_for_guests = true;
         self
     }
 
@@ -106,6 +117,32 @@ where
             handler(services, received.parse()?).await?.into_response()
         })
     })
+}
+
+/// An endpoint at paths that have its last parameter as it is, because other endpoints stand there.
+pub(crate) fn at<R, F, A>(
+    paths: &[&'static str],
+    last: &'static str,
+    handler: impl Fn(Arc<Services>, Args<R>) -> F + Copy + Send + Sync + 'static,
+) -> Endpoint
+where
+    R: IncomingRequest<Authentication: Authenticate> + Send + 'static,
+    F: Future<Output = Result<A>> + Send + 'static,
+    A: Answer,
+{
+    let endpoint = erased::<R>(move |services, request| {
+        Box::pin(async move {
+            let limits = &Limits::DEFAULT;
+            let mut received =
+                Received::read::<R::Authentication>(&services, request, limits).await?;
+            received.last = Some(last);
+            handler(services, received.parse()?).await?.into_response()
+        })
+    });
+    Endpoint {
+        paths: paths.to_vec(),
+        ..endpoint
+    }
 }
 
 /// An endpoint whose body is brought into the form that ruma reads: it is stricter in places than the specification
@@ -215,6 +252,7 @@ where
         paths: vec![path],
         needs_token: false,
         limit: None,
+        is_for_guests: false,
         call: Arc::new(move |services, request| {
             Box::pin(async move {
                 let limits = &Limits::DEFAULT;
@@ -278,12 +316,38 @@ where
         paths: vec![path],
         needs_token: true,
         limit: None,
+        is_for_guests: false,
         call: Arc::new(move |services, request| {
             Box::pin(async move {
                 let limits = &Limits::DEFAULT;
                 let received = Received::read::<AccessToken>(&services, request, limits).await?;
                 let own = received.into_own()?;
                 handler(services, own).await?.into_response()
+            })
+        }),
+    }
+}
+
+/// A GET that is not of the client-server API: `Q` is its query.
+pub(crate) fn own_query<Q, F>(
+    path: &'static str,
+    handler: impl Fn(Arc<Services>, Q) -> F + Copy + Send + Sync + 'static,
+) -> Endpoint
+where
+    Q: DeserializeOwned + Send + 'static,
+    F: Future<Output = Result<Json>> + Send + 'static,
+{
+    Endpoint {
+        method: Method::GET,
+        paths: vec![path],
+        needs_token: false,
+        limit: None,
+        is_for_guests: true,
+        call: Arc::new(move |services, request| {
+            Box::pin(async move {
+                let Query(query) = Query::<Q>::try_from_uri(request.uri())
+                    .map_err(|_| Error::invalid_param("The query cannot be read"))?;
+                handler(services, query).await?.into_response()
             })
         }),
     }
@@ -303,6 +367,7 @@ fn erased<R: IncomingRequest<Authentication: Authenticate>>(
         paths: R::PATH_BUILDER.all_paths().collect(),
         needs_token: R::Authentication::NEEDS_TOKEN,
         limit: None,
+        is_for_guests: false,
         call: Arc::new(call),
     }
 }

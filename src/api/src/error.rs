@@ -154,12 +154,12 @@ impl Error {
         )
     }
 
-    /// "M_GUEST_ACCESS_FORBIDDEN": there are no guests here.
-    pub(crate) fn no_guests() -> Self {
+    /// "M_GUEST_ACCESS_FORBIDDEN: The room or resource does not permit guests to access it."
+    pub(crate) fn no_guests(message: impl Into<Cow<'static, str>>) -> Self {
         Self::new(
             StatusCode::FORBIDDEN,
             ErrorKind::GuestAccessForbidden,
-            "Guest access is disabled",
+            message,
         )
     }
 

@@ -27,6 +27,10 @@ use crate::{
 /// Slow bodies are given up after this.
 const BODY_TIMEOUT: Duration = Duration::from_secs(120);
 
+/// Marks a request to an endpoint that lets guests in.
+#[derive(Clone, Copy)]
+pub(crate) struct ForGuests;
+
 /// What a handler gets.
 pub(crate) struct Args<R: IncomingRequest<Authentication: Authenticate>> {
     /// Path, query and body.
@@ -55,6 +59,8 @@ pub(crate) struct Received<I> {
     pub head: Parts,
     pub body: Bytes,
     path: RawPathParams,
+    /// A path parameter behind the others, where the path has it as it is.
+    pub last: Option<&'static str>,
     requester: I,
     address: IpAddr,
 }
@@ -93,6 +99,11 @@ impl<I> Received<I> {
         let (head, body) = request.into_parts();
         let address = address_of(services, &head);
         let requester = A::identify(services, shown, address).await?;
+        // "They may then interact with the client-server API as any other user would, but will only have access to a subset
+        // of the API".
+        if A::is_guest(&requester) && head.extensions.get::<ForGuests>().is_none() {
+            return Err(Error::no_guests("Guests cannot do this"));
+        }
         if let Some(limit) = head.extensions.get::<Limit>() {
             let payer = match A::user(&requester) {
                 Some(user_id) => services.limits.user(user_id),
@@ -109,6 +120,7 @@ impl<I> Received<I> {
             head,
             body: Bytes::new(),
             path,
+            last: None,
             requester,
             address,
         };
@@ -135,7 +147,8 @@ impl<I> Received<I> {
     where
         R: IncomingRequest<Authentication: Authenticate<Identity = I>>,
     {
-        let path: Vec<&str> = self.path.iter().map(|(_, value)| value).collect();
+        let path = self.path.iter().map(|(_, value)| value);
+        let path: Vec<&str> = path.chain(self.last).collect();
         let query = self.head.uri.query().unwrap_or_default().to_owned();
         let request = http::Request::from_parts(self.head, self.body.as_ref());
         Ok(Args {

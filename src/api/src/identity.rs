@@ -34,6 +34,9 @@ pub(crate) trait Authenticate: AuthScheme {
 
     /// The user, if a user it is.
     fn user(identity: &Self::Identity) -> Option<&UserId>;
+
+    /// Whether it is a guest.
+    fn is_guest(identity: &Self::Identity) -> bool;
 }
 
 macro_rules! anybody {
@@ -52,6 +55,10 @@ macro_rules! anybody {
 
             fn user((): &()) -> Option<&UserId> {
                 None
+            }
+
+            fn is_guest((): &()) -> bool {
+                false
             }
         }
     )*};
@@ -81,6 +88,10 @@ impl Authenticate for AccessToken {
 
     fn user(requester: &Requester) -> Option<&UserId> {
         Some(&requester.user_id)
+    }
+
+    fn is_guest(requester: &Requester) -> bool {
+        requester.is_guest
     }
 }
 
@@ -120,6 +131,12 @@ impl Authenticate for AccessTokenOptional {
 
     fn user(requester: &Option<Requester>) -> Option<&UserId> {
         requester.as_ref().map(|requester| &*requester.user_id)
+    }
+
+    fn is_guest(requester: &Option<Requester>) -> bool {
+        requester
+            .as_ref()
+            .is_some_and(|requester| requester.is_guest)
     }
 }
 

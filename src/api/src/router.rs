@@ -19,14 +19,15 @@ use crate::{
     client::{
         account, admin, alias, backup, capabilities, config, context, dehydrated_device, device,
         directory, discovery, filter, keys, knock, media, membership, message, mutual_rooms,
-        presence, profile, push, pusher, read_marker, receipt, redact, relations, reporting, room,
-        server_notices, session, space, state, sync, tag, threads, to_device, typing,
-        user_directory,
+        openid, peeking, presence, profile, push, pusher, read_marker, receipt, redact, relations,
+        reporting, room, server_notices, session, space, state, sync, tag, thirdparty, threads,
+        to_device, typing, user_directory, voip,
     },
     endpoint::{
-        Call, Endpoint, Limits, adjusted, endpoint, interactive, own, own_of_user, streaming,
-        with_default, with_limits,
+        Call, Endpoint, Limits, adjusted, at, endpoint, interactive, own, own_of_user, own_query,
+        streaming, with_default, with_limits,
     },
+    extract::ForGuests,
     layer::layered,
 };
 
@@ -34,36 +35,46 @@ use crate::{
 fn client() -> Vec<Endpoint> {
     vec![
         // what a client asks first
-        endpoint(discovery::versions),
-        endpoint(discovery::well_known_client),
-        endpoint(capabilities::capabilities),
+        endpoint(discovery::versions).for_guests(),
+        endpoint(discovery::well_known_client).for_guests(),
+        endpoint(discovery::support).for_guests(),
+        endpoint(capabilities::capabilities).for_guests(),
         // sessions
-        endpoint(session::login_types),
+        endpoint(session::login_types).for_guests(),
         with_limits(LOGIN, session::login),
         interactive(session::login_token),
         endpoint(session::refresh),
-        endpoint(session::logout),
-        endpoint(session::logout_all),
+        endpoint(session::logout).for_guests(),
+        endpoint(session::logout_all).for_guests(),
         // accounts
         interactive(account::register),
         endpoint(account::username_availability).limited(Limit::UsernameAvailability),
         endpoint(account::registration_token_validity).limited(Limit::RegistrationTokenValidity),
-        endpoint(account::whoami),
+        endpoint(account::whoami).for_guests(),
         interactive(account::change_password),
         interactive(account::deactivate),
+        endpoint(account::third_party_ids),
+        endpoint(openid::request_token),
+        endpoint(admin::whois),
         endpoint(admin::is_locked),
         endpoint(admin::lock),
         endpoint(admin::is_suspended),
         endpoint(admin::suspend),
         // users
-        endpoint(profile::profile),
-        endpoint(profile::display_name),
-        endpoint(profile::set_display_name).limited(Limit::Message),
-        endpoint(profile::avatar_url),
+        endpoint(profile::profile).for_guests(),
+        endpoint(profile::display_name).for_guests(),
+        endpoint(profile::set_display_name)
+            .for_guests()
+            .limited(Limit::Message),
+        endpoint(profile::avatar_url).for_guests(),
         endpoint(profile::set_avatar_url).limited(Limit::Message),
-        endpoint(profile::get_field),
+        endpoint(profile::get_field).for_guests(),
         endpoint(profile::set_field).limited(Limit::Message),
         endpoint(profile::delete_field).limited(Limit::Message),
+        at(&DISPLAY_NAME, "displayname", profile::delete_field)
+            .for_guests()
+            .limited(Limit::Message),
+        at(&AVATAR_URL, "avatar_url", profile::delete_field).limited(Limit::Message),
         endpoint(filter::create),
         endpoint(filter::get),
         endpoint(config::get_global),
@@ -87,20 +98,6 @@ fn client() -> Vec<Endpoint> {
         endpoint(pusher::pushers),
         endpoint(pusher::set_pusher),
         endpoint(pusher::notifications),
-        // media
-        streaming(media::upload).limited(Limit::MediaCreate),
-        endpoint(media::create).limited(Limit::MediaCreate),
-        streaming(media::upload_to).limited(Limit::MediaCreate),
-        endpoint(media::config),
-        endpoint(media::download),
-        endpoint(media::download_as),
-        endpoint(media::thumbnail),
-        endpoint(media::preview).limited(Limit::MediaCreate),
-        endpoint(media::legacy_preview).limited(Limit::MediaCreate),
-        endpoint(media::legacy_config),
-        endpoint(media::legacy_download),
-        endpoint(media::legacy_download_as),
-        endpoint(media::legacy_thumbnail),
     ]
 }
 
@@ -108,7 +105,7 @@ fn client() -> Vec<Endpoint> {
 fn encryption() -> Vec<Endpoint> {
     vec![
         // messages to devices
-        with_limits(LARGE, to_device::send),
+        with_limits(LARGE, to_device::send).for_guests(),
         endpoint(dehydrated_device::put),
         endpoint(dehydrated_device::get),
         endpoint(dehydrated_device::delete),
@@ -132,19 +129,53 @@ fn encryption() -> Vec<Endpoint> {
     ]
 }
 
+/// The client-server API: files, calls, other networks.
+fn files() -> Vec<Endpoint> {
+    vec![
+        // calls and other networks
+        endpoint(voip::turn_server).for_guests(),
+        endpoint(thirdparty::protocols),
+        endpoint(thirdparty::protocol),
+        endpoint(thirdparty::location_for_protocol),
+        endpoint(thirdparty::user_for_protocol),
+        endpoint(thirdparty::location_for_room_alias),
+        endpoint(thirdparty::user_for_user_id),
+        // media
+        streaming(media::upload).limited(Limit::MediaCreate),
+        endpoint(media::create).limited(Limit::MediaCreate),
+        streaming(media::upload_to).limited(Limit::MediaCreate),
+        endpoint(media::config).for_guests(),
+        endpoint(media::download).for_guests(),
+        endpoint(media::download_as).for_guests(),
+        endpoint(media::thumbnail).for_guests(),
+        endpoint(media::preview).limited(Limit::MediaCreate),
+        endpoint(media::legacy_preview).limited(Limit::MediaCreate),
+        endpoint(media::legacy_config).for_guests(),
+        endpoint(media::legacy_download),
+        endpoint(media::legacy_download_as),
+        endpoint(media::legacy_thumbnail),
+    ]
+}
+
 /// The client-server API: devices and their keys.
 fn devices() -> Vec<Endpoint> {
     vec![
         // devices
-        endpoint(device::devices),
-        endpoint(device::device),
-        endpoint(device::update),
+        endpoint(device::devices).for_guests(),
+        endpoint(device::device).for_guests(),
+        endpoint(device::update).for_guests(),
         interactive(device::delete),
         interactive(device::delete_many),
         // keys
-        endpoint(keys::upload).limited(Limit::KeyRequests),
-        endpoint(keys::query).limited(Limit::KeyRequests),
-        endpoint(keys::claim).limited(Limit::KeyRequests),
+        endpoint(keys::upload)
+            .for_guests()
+            .limited(Limit::KeyRequests),
+        endpoint(keys::query)
+            .for_guests()
+            .limited(Limit::KeyRequests),
+        endpoint(keys::claim)
+            .for_guests()
+            .limited(Limit::KeyRequests),
         endpoint(keys::changes).limited(Limit::KeyRequests),
         interactive(keys::upload_cross_signing).limited(Limit::KeyRequests),
         endpoint(keys::upload_signatures).limited(Limit::KeyRequests),
@@ -154,35 +185,37 @@ fn devices() -> Vec<Endpoint> {
 /// The client-server API: rooms.
 fn rooms() -> Vec<Endpoint> {
     vec![
-        endpoint(sync::sync),
+        endpoint(sync::sync).for_guests(),
+        endpoint(peeking::events).for_guests(),
+        endpoint(peeking::room_initial_sync).for_guests(),
         with_limits(LARGE, room::create),
-        endpoint(alias::get),
+        endpoint(alias::get).for_guests(),
         endpoint(alias::create),
         endpoint(alias::delete),
         endpoint(alias::list),
         endpoint(directory::visibility),
         adjusted(directory::default_visibility, directory::set_visibility),
-        endpoint(directory::list),
+        endpoint(directory::list).for_guests(),
         adjusted(directory::drop_null_filters, directory::search),
         // membership
-        endpoint(membership::join),
-        endpoint(membership::join_by_id_or_alias),
+        endpoint(membership::join).for_guests(),
+        endpoint(membership::join_by_id_or_alias).for_guests(),
         endpoint(knock::knock),
-        endpoint(membership::leave),
+        endpoint(membership::leave).for_guests(),
         endpoint(membership::forget),
         endpoint(membership::invite),
         endpoint(membership::kick),
         endpoint(membership::ban),
         endpoint(membership::unban),
-        endpoint(membership::members),
+        endpoint(membership::members).for_guests(),
         endpoint(membership::joined_members),
         endpoint(membership::joined_rooms),
         // events
-        endpoint(message::send),
-        with_default("dir=f", message::messages),
-        endpoint(context::context),
-        endpoint(room::event),
-        endpoint(room::summary),
+        endpoint(message::send).for_guests(),
+        with_default("dir=f", message::messages).for_guests(),
+        endpoint(context::context).for_guests(),
+        endpoint(room::event).for_guests(),
+        endpoint(room::summary).for_guests(),
         endpoint(room::event_at),
         endpoint(relations::all),
         endpoint(relations::of_rel_type),
@@ -204,9 +237,9 @@ fn rooms() -> Vec<Endpoint> {
         endpoint(presence::get),
         endpoint(presence::set).limited(Limit::PresencePerUser),
         // state
-        endpoint(state::all),
-        endpoint(state::get).also(&STATE_WITHOUT_KEY),
-        endpoint(state::send).also(&STATE_WITHOUT_KEY),
+        endpoint(state::all).for_guests(),
+        endpoint(state::get).for_guests().also(&STATE_WITHOUT_KEY),
+        endpoint(state::send).for_guests().also(&STATE_WITHOUT_KEY),
     ]
 }
 
@@ -217,6 +250,16 @@ const MUTUAL_ROOMS_UNSTABLE: &str =
 const NOTICE: &str = "/_synapse/admin/v1/send_server_notice";
 const NOTICE_IN_TRANSACTION: &str = "/_synapse/admin/v1/send_server_notice/{txn_id}";
 
+/// Fields that have endpoints of their own for reading and setting.
+const DISPLAY_NAME: [&str; 2] = [
+    "/_matrix/client/r0/profile/{user_id}/displayname",
+    "/_matrix/client/v3/profile/{user_id}/displayname",
+];
+const AVATAR_URL: [&str; 2] = [
+    "/_matrix/client/r0/profile/{user_id}/avatar_url",
+    "/_matrix/client/v3/profile/{user_id}/avatar_url",
+];
+
 /// "When an empty string, the trailing slash on this endpoint is optional."
 const STATE_WITHOUT_KEY: [&str; 4] = [
     "/_matrix/client/r0/rooms/{room_id}/state/{event_type}",
@@ -225,14 +268,15 @@ const STATE_WITHOUT_KEY: [&str; 4] = [
     "/_matrix/client/v3/rooms/{room_id}/state/{event_type}/",
 ];
 
-/// What operators' tools know from Synapse.
-fn admin() -> Vec<Endpoint> {
+/// What operators' tools know from Synapse, and what others ask who is shown an OpenID token.
+fn others() -> Vec<Endpoint> {
     let path = "/_synapse/admin/v1/register";
     vec![
         own(Method::GET, path, account::shared_secret_nonce),
         own(Method::POST, path, account::shared_secret_register),
         own_of_user(Method::POST, NOTICE, server_notices::send),
         own_of_user(Method::PUT, NOTICE_IN_TRANSACTION, server_notices::send),
+        own_query("/_matrix/federation/v1/openid/userinfo", openid::userinfo),
     ]
 }
 
@@ -253,7 +297,14 @@ const LARGE: Limits = Limits {
 };
 
 fn endpoints() -> impl Iterator<Item = Endpoint> {
-    let parts = [client(), devices(), encryption(), rooms(), admin()];
+    let parts = [
+        client(),
+        files(),
+        devices(),
+        encryption(),
+        rooms(),
+        others(),
+    ];
     parts.into_iter().flatten()
 }
 
@@ -298,6 +349,7 @@ pub fn router(services: Arc<Services>) -> Router {
             let handler = Erased {
                 services: services.clone(),
                 limit: endpoint.limit,
+                is_for_guests: endpoint.is_for_guests,
                 call: endpoint.call.clone(),
             };
             let methods = paths.remove(path).unwrap_or_default();
@@ -319,6 +371,7 @@ pub fn router(services: Arc<Services>) -> Router {
 struct Erased {
     services: Arc<Services>,
     limit: Option<Limit>,
+    is_for_guests: bool,
     call: Arc<Call>,
 }
 
@@ -328,6 +381,9 @@ impl Handler<(), ()> for Erased {
     fn call(self, mut request: Request<Body>, _: ()) -> Self::Future {
         if let Some(limit) = self.limit {
             request.extensions_mut().insert(limit);
+        }
+        if self.is_for_guests {
+            request.extensions_mut().insert(ForGuests);
         }
         Box::pin(async move {
             let answer = (self.call)(self.services, request);

@@ -30,6 +30,10 @@ pub struct Services {
     pub default_room_version: RoomVersionId,
     /// Where clients reach this server from outside: `server.public_url`.
     pub public_url: Option<String>,
+    /// Whom users write to: `server.support_contacts`.
+    pub support_contacts: Vec<config::SupportContact>,
+    /// A page with help for users: `server.support_page`.
+    pub support_page: Option<String>,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
 }

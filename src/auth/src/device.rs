@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use ruma_common::{DeviceId, OwnedDeviceId};
-use storage::device::Seen;
+use storage::{device::Seen, user::UserNumber};
 
 use crate::{Auth, Requester};
 
@@ -48,7 +48,10 @@ pub enum DeviceError {
 impl Auth {
     /// All devices of a user.
     pub fn devices(&self, requester: &Requester) -> storage::Result<Vec<DeviceInfo>> {
-        let user = requester.user;
+        self.devices_of(requester.user)
+    }
+
+    pub(crate) fn devices_of(&self, user: UserNumber) -> storage::Result<Vec<DeviceInfo>> {
         let view = self.inner.store.snapshot();
         let devices = storage::device::list(&*view, user)?;
         let written = storage::device::list_seen(&*view, user)?;

@@ -8,11 +8,13 @@ mod account;
 mod cache;
 mod device;
 mod entropy;
+mod guest;
 #[cfg(test)]
 mod limit_tests;
 mod login;
 mod login_token;
 mod moderation;
+mod openid;
 mod operator;
 mod password;
 mod refresh;
@@ -25,6 +27,7 @@ mod session;
 mod shared_secret;
 #[cfg(test)]
 mod testing;
+mod turn;
 mod uia;
 mod username;
 
@@ -41,6 +44,7 @@ pub use entropy::Entropy;
 pub use login::{Identifier, LoginError, LoginRequest};
 pub use login_token::NewLoginToken;
 pub use moderation::ModerationError;
+pub use openid::OpenIdToken;
 pub use operator::NewUser;
 pub use password::{MAX_PASSWORD_BYTES, PasswordCost, PasswordError, Passwords};
 pub use registration::{RegisterError, Registered, RegistrationRequest};
@@ -50,6 +54,7 @@ pub use registration_token::{
 pub use requester::{Requester, TokenError};
 pub use session::{NewDevice, Session, Tokens};
 pub use shared_secret::{SharedSecretError, SharedSecretRegistration};
+pub use turn::TurnCredentials;
 pub use uia::{BadAuth, Challenge, Stage, UiaError, UiaRequest};
 pub use username::InvalidUsername;
 
@@ -70,6 +75,8 @@ pub struct Options {
     pub server_name: OwnedServerName,
     /// Who may register.
     pub registration: config::Registration,
+    /// The TURN server of calls.
+    pub turn: config::Turn,
     /// What a password hash costs.
     pub password_cost: PasswordCost,
     /// How often somebody may try.
@@ -82,6 +89,7 @@ struct Inner {
     entropy: Entropy,
     server_name: OwnedServerName,
     registration: config::Registration,
+    turn: config::Turn,
     passwords: Passwords,
     limits: Limits,
     tokens: TokenCache,
@@ -109,6 +117,7 @@ impl Auth {
                 entropy,
                 server_name: options.server_name,
                 registration: options.registration,
+                turn: options.turn,
                 passwords: Passwords::new(options.password_cost)?,
                 limits: options.limits,
                 tokens: TokenCache::default(),

@@ -3,7 +3,7 @@
 use ruma_common::UserId;
 use storage::user::Account;
 
-use crate::{AccountChange, AccountError, Auth, Requester};
+use crate::{AccountChange, AccountError, Auth, DeviceInfo, Requester, account::find};
 
 /// Why an account is not shown or changed.
 #[derive(Debug, thiserror::Error)]
@@ -54,6 +54,28 @@ impl Auth {
             return Err(ModerationError::Administrator);
         }
         Ok(account)
+    }
+
+    /// The devices of a user, and from where they were last seen.
+    ///
+    /// > This API may be restricted to only be called by the user being looked up, or by a server admin.
+    pub fn connections(
+        &self,
+        requester: &Requester,
+        user_id: &UserId,
+    ) -> Result<Vec<DeviceInfo>, ModerationError> {
+        if requester.user_id == user_id {
+            return Ok(self.devices_of(requester.user)?);
+        }
+        if !requester.is_admin || requester.is_suspended {
+            return Err(ModerationError::NotAdministrator);
+        }
+        if user_id.server_name() != self.inner.server_name {
+            return Err(ModerationError::NotLocal);
+        }
+        let found = self.inner.store.read(|view| find(view, user_id))?;
+        let user = found.ok_or(ModerationError::NotFound)?.user;
+        Ok(self.devices_of(user)?)
     }
 
     /// Locks or suspends a user, or takes that back.

@@ -37,6 +37,7 @@ impl Auth {
             displayname: Some(user_id.localpart().to_owned()),
             password_hash: Some(self.inner.passwords.hash(&new.password).await?),
             admin: new.admin,
+            guest: false,
             user_id,
             session: None,
         };

@@ -55,6 +55,9 @@ pub enum RegisterError {
     /// `M_FORBIDDEN`: nobody may register.
     #[error("Registration is disabled")]
     Disabled,
+    /// `M_GUEST_ACCESS_FORBIDDEN`: there are no guests here.
+    #[error("Guest access is disabled")]
+    GuestsDisabled,
     /// `M_USER_IN_USE`
     #[error("This user name is taken")]
     UserInUse,
@@ -90,6 +93,7 @@ pub(crate) struct AccountDraft {
     pub password_hash: Option<String>,
     pub displayname: Option<String>,
     pub admin: bool,
+    pub guest: bool,
     pub session: Option<Draft>,
 }
 
@@ -153,6 +157,7 @@ impl Auth {
             displayname: Some(user_id.localpart().to_owned()),
             password_hash: Some(self.inner.passwords.hash(&password).await?),
             admin: matches!(grant, Grant::FirstAdministrator(_)),
+            guest: false,
             user_id,
             session,
         };
@@ -326,6 +331,7 @@ fn write_account(
         created_ts: now_ms,
         password_hash: draft.password_hash.clone(),
         admin: draft.admin,
+        guest: draft.guest,
         ..Account::default()
     };
     storage::user::put_account(txn, user, &account);

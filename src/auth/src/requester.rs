@@ -21,7 +21,7 @@ pub struct Requester {
     pub device_id: Option<OwnedDeviceId>,
     /// May use the admin API.
     pub is_admin: bool,
-    /// Is a guest: never yet.
+    /// Is a guest: most doors are closed.
     pub is_guest: bool,
     /// May read, leave rooms and redact their own events, but hardly more (`M_USER_SUSPENDED`).
     pub is_suspended: bool,
@@ -124,7 +124,7 @@ impl Auth {
                     user: token.user,
                     device_id: Some(token.device_id.clone()),
                     is_admin: account.admin,
-                    is_guest: false,
+                    is_guest: account.guest,
                     is_suspended: account.suspended,
                 },
                 token,

@@ -125,6 +125,7 @@ impl Auth {
             displayname: Some(request.displayname.unwrap_or(localpart)),
             password_hash: Some(hash.map_err(RegisterError::from)?),
             admin: request.admin,
+            guest: false,
             user_id,
             session: Some(session),
         };

@@ -54,6 +54,17 @@ impl House {
         house
     }
 
+    /// One where guests may come, and everybody may register.
+    pub(crate) fn with_guests() -> Self {
+        let mut house = Self::new(RegistrationMode::Open);
+        let registration = config::Registration {
+            guests: true,
+            ..of_mode(RegistrationMode::Open)
+        };
+        house.auth = auth(&house.store, &house.clock, registration, &Limits::none());
+        house
+    }
+
     /// The same store after a restart.
     pub(crate) fn restarted(&self, mode: RegistrationMode) -> Auth {
         auth(&self.store, &self.clock, of_mode(mode), &Limits::none())
@@ -78,6 +89,7 @@ fn auth(store: &Store, clock: &Clock, registration: config::Registration, limits
     let options = Options {
         server_name: server_name!("example.org").to_owned(),
         registration,
+        turn: config::Turn::default(),
         password_cost: PasswordCost {
             memory_kib: 8,
             passes: 1,

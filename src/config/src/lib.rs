@@ -29,7 +29,7 @@ pub use rate_limits::{Rate, RateLimits};
 pub use secret::Secret;
 pub use section::{
     Durability, Listener, Log, LogFormat, Media, Presence, Push, Registration, RegistrationMode,
-    Rooms, Server, ServerNotices, Storage, UploadQuota, UserDirectory,
+    Rooms, Server, ServerNotices, Storage, SupportContact, Turn, UploadQuota, UserDirectory,
 };
 
 use layer::{Layer, Origin, Overlay};
@@ -48,6 +48,7 @@ pub struct Config {
     pub server_notices: ServerNotices,
     pub presence: Presence,
     pub push: Push,
+    pub turn: Turn,
     pub log: Log,
 }
 

@@ -9,10 +9,12 @@ use serde::{
 use crate::{Config, RateLimits, section};
 
 /// Secrets; each has a twin `<name>_file` that names a file with the secret in it.
-pub(crate) const SECRETS: [(&str, &str); 3] = [
+pub(crate) const SECRETS: [(&str, &str); 5] = [
     ("media", "s3_access_key_id"),
     ("media", "s3_secret_access_key"),
     ("registration", "shared_secret"),
+    ("turn", "secret"),
+    ("turn", "password"),
 ];
 
 /// What the twin of a secret has behind its name.
@@ -62,6 +64,7 @@ fn sections() -> impl Iterator<Item = (&'static str, &'static [&'static str])> {
         "server_notices" => field_names::<section::ServerNotices>(),
         "presence" => field_names::<section::Presence>(),
         "push" => field_names::<section::Push>(),
+        "turn" => field_names::<section::Turn>(),
         "log" => field_names::<section::Log>(),
         // A new section without a line above has no known keys; the example's test fails.
         _ => &[],

@@ -88,7 +88,7 @@ pub struct RateLimits {
     pub room_creation: Rate,
     /// Uploads by one user, and URLs that are fetched for one.
     pub media_create: Rate,
-    /// Presence that one user sets, apart from what comes with `/sync`.
+    /// Presence that one user sets; what comes with `/sync` beyond that is passed over.
     pub presence_per_user: Rate,
     /// Uploads, queries and claims of keys by one user.
     pub key_requests: Rate,

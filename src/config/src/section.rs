@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf};
 
 use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use ruma_common::{OwnedMxcUri, OwnedServerName, OwnedUserId, RoomVersionId, ServerName, UserId};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{Config, ConfigError, Secret};
 
@@ -20,11 +20,31 @@ pub struct Server {
     /// The base URL at which clients reach this server, `http://` or `https://`, without a slash at its end;
     /// announced at `/.well-known/matrix/client`.
     pub public_url: Option<String>,
+    /// Whom users write to, announced at `/.well-known/matrix/support`.
+    pub support_contacts: Vec<SupportContact>,
+    /// A page with help for users, announced there too.
+    pub support_page: Option<String>,
+    /// How many connections are served at once; others wait until one ends.
+    pub max_connections: u32,
     /// Peers whose `X-Forwarded-For` is believed.
     pub trusted_proxies: Vec<IpNet>,
     /// The socket at which the running server takes commands of the operator; by default `admin.sock` inside
     /// `storage.path`. Nobody but the user of the server can open it.
     pub admin_socket: PathBuf,
+}
+
+/// One entry of `server.support_contacts`.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct SupportContact {
+    /// `m.role.admin`, `m.role.security`, or another name.
+    pub role: String,
+    /// A Matrix user id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub matrix_id: Option<OwnedUserId>,
+    /// An e-mail address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email_address: Option<String>,
 }
 
 /// One entry of `server.listen`.
@@ -110,6 +130,8 @@ pub struct UploadQuota {
 #[serde(default)]
 pub struct Registration {
     pub mode: RegistrationMode,
+    /// Whether somebody without an account may look at rooms, and join those that let guests in.
+    pub guests: bool,
     /// Key of the HMAC with which operators' tools register users at `/_synapse/admin/v1/register`, whatever the
     /// mode; without it that endpoint is not there.
     pub shared_secret: Option<Secret>,
@@ -197,6 +219,22 @@ pub struct Push {
     pub denied_ranges: Vec<IpNet>,
 }
 
+/// `[turn]`: the TURN server of calls.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default)]
+pub struct Turn {
+    /// Where it is: `turn:`, `turns:` or `stun:` URIs; without any, clients are told of none.
+    pub uris: Vec<String>,
+    /// The secret that it shares with this server, which makes credentials with it.
+    pub secret: Option<Secret>,
+    /// The name that all users have there, if there is no shared secret.
+    pub username: Option<String>,
+    /// The password that goes with it.
+    pub password: Option<Secret>,
+    /// How long credentials are good.
+    pub ttl_seconds: u32,
+}
+
 /// `[log]`: what is written to standard error.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default)]
@@ -238,6 +276,9 @@ impl Default for Server {
             name: OwnedServerName::try_from("localhost").expect("`localhost` is a server name"),
             listen: vec![Listener::Http(SocketAddr::from(([127, 0, 0, 1], 8008)))],
             public_url: None,
+            support_contacts: Vec::new(),
+            support_page: None,
+            max_connections: 100_000,
             trusted_proxies: vec![
                 IpNet::V4(Ipv4Net::new_assert([127, 0, 0, 0].into(), 8)),
                 IpNet::V6(Ipv6Net::new_assert(std::net::Ipv6Addr::LOCALHOST, 128)),
@@ -281,6 +322,7 @@ impl Default for Registration {
     fn default() -> Self {
         Self {
             mode: RegistrationMode::Closed,
+            guests: false,
             shared_secret: None,
         }
     }
@@ -298,6 +340,18 @@ impl Default for Rooms {
 impl Default for Presence {
     fn default() -> Self {
         Self { enabled: true }
+    }
+}
+
+impl Default for Turn {
+    fn default() -> Self {
+        Self {
+            uris: Vec::new(),
+            secret: None,
+            username: None,
+            password: None,
+            ttl_seconds: 86_400,
+        }
     }
 }
 
@@ -326,6 +380,14 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
             );
         }
     }
+    if config.server.max_connections == 0 {
+        return conflict("server.max_connections: at least 1");
+    }
+    let unreachable =
+        |contact: &SupportContact| contact.matrix_id.is_none() && contact.email_address.is_none();
+    if config.server.support_contacts.iter().any(unreachable) {
+        return conflict("server.support_contacts: each needs a matrix_id or an email_address");
+    }
     if config
         .storage
         .cache_mb
@@ -335,6 +397,7 @@ pub(crate) fn check(config: &Config) -> Result<(), ConfigError> {
     }
     check_media(&config.media)?;
     check_notices(&config.server_notices, &config.server.name)?;
+    check_turn(&config.turn)?;
     if config.rooms.default_version.rules().is_none() {
         return conflict("rooms.default_version: not a room version this server knows");
     }
@@ -355,6 +418,23 @@ fn check_notices(notices: &ServerNotices, server_name: &ServerName) -> Result<()
         .is_some_and(|url| !url.is_valid())
     {
         return conflict("server_notices.avatar_url: not an mxc:// URI");
+    }
+    Ok(())
+}
+
+fn check_turn(turn: &Turn) -> Result<(), ConfigError> {
+    let conflict = |text: &str| Err(ConfigError::Conflict(text.to_owned()));
+    let schemes = ["turn:", "turns:", "stun:", "stuns:"];
+    let is_uri = |uri: &String| schemes.iter().any(|scheme| uri.starts_with(scheme));
+    if !turn.uris.iter().all(is_uri) {
+        return conflict("turn.uris: expected turn:, turns: or stun: URIs");
+    }
+    let has_user = turn.username.is_some() && turn.password.is_some();
+    if !turn.uris.is_empty() && turn.secret.is_none() && !has_user {
+        return conflict("turn.uris: needs turn.secret, or turn.username and turn.password");
+    }
+    if turn.ttl_seconds == 0 {
+        return conflict("turn.ttl_seconds: at least 1");
     }
     Ok(())
 }

@@ -109,6 +109,7 @@ async fn open_with(config: &Config, accept_data_loss: bool) -> Result<Ground, St
         auth::Options {
             server_name: server_name.clone(),
             registration: config.registration.clone(),
+            turn: config.turn.clone(),
             password_cost: PasswordCost::default(),
             limits: limits.clone(),
         },
@@ -185,6 +186,8 @@ pub(crate) async fn compose(config: Config, accept_data_loss: bool) -> Result<Ho
         server_name,
         default_room_version: config.rooms.default_version,
         public_url: config.server.public_url,
+        support_contacts: config.server.support_contacts,
+        support_page: config.server.support_page,
         trusted_proxies: config.server.trusted_proxies,
     };
     Ok(House {

@@ -1,6 +1,6 @@
 //! Sockets: binding, accepting, serving each connection, and stopping without cutting answers off.
 
-use std::{io, net::SocketAddr, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use api::Peer;
 use axum::{Router, body::Body};
@@ -12,7 +12,7 @@ use hyper_util::{
 };
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::watch,
+    sync::{Semaphore, watch},
     task::JoinSet,
 };
 use tower::ServiceExt as _;
@@ -52,15 +52,18 @@ pub(crate) struct Server {
     stop: watch::Sender<bool>,
 }
 
-/// Serves `router` on every listener.
-pub(crate) fn serve(listeners: Vec<TcpListener>, router: Router) -> Server {
+/// Serves `router` on every listener, with at most so many connections at once.
+pub(crate) fn serve(listeners: Vec<TcpListener>, router: Router, most: u32) -> Server {
+    let most = usize::try_from(most).unwrap_or(Semaphore::MAX_PERMITS);
+    let places = Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS)));
     let (stop, stopped) = watch::channel(false);
     let mut accepting = JoinSet::new();
     for listener in listeners {
         if let Ok(address) = listener.local_addr() {
             tracing::info!(%address, "listening");
         }
-        accepting.spawn(accept(listener, router.clone(), stopped.clone()));
+        let places = places.clone();
+        accepting.spawn(accept(listener, router.clone(), stopped.clone(), places));
     }
     Server { accepting, stop }
 }
@@ -88,21 +91,27 @@ async fn accept(
     listener: TcpListener,
     router: Router,
     mut stopped: watch::Receiver<bool>,
+    places: Arc<Semaphore>,
 ) -> GracefulShutdown {
     let graceful = GracefulShutdown::new();
     loop {
+        // Who finds no place waits in the queue of the operating system.
+        let next = async {
+            let place = places.clone().acquire_owned().await;
+            let place = place.expect("the semaphore is never closed");
+            listener.accept().await.map(|accepted| (accepted, place))
+        };
         let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
+            accepted = next => accepted,
             _ = stopped.wait_for(|stopped| *stopped) => return graceful,
         };
         match accepted {
-            Ok((socket, peer)) => {
-                tokio::spawn(serve_connection(
-                    socket,
-                    peer,
-                    router.clone(),
-                    graceful.watcher(),
-                ));
+            Ok(((socket, peer), place)) => {
+                let (router, watcher) = (router.clone(), graceful.watcher());
+                tokio::spawn(async move {
+                    serve_connection(socket, peer, router, watcher).await;
+                    drop(place);
+                });
             }
             // Out of file descriptors, or a client that went away: the next one may do better.
             Err(error) => {
@@ -177,7 +186,7 @@ mod tests {
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = serve(vec![listener], layered(routes));
+        let server = serve(vec![listener], layered(routes), 100);
         let mut connection = TcpStream::connect(address).await.unwrap();
         for _ in 0..3 {
             let answer = ask(&mut connection, "/panic").await;
@@ -187,6 +196,22 @@ mod tests {
             assert!(ask(&mut connection, "/fine").await.ends_with("fine"));
         }
         drop(connection);
+        server.stop().await;
+    }
+    #[tokio::test]
+    async fn connections_have_a_limit_and_the_next_waits_for_its_turn() {
+        let routes = Router::new().route("/fine", get(async || "fine"));
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = serve(vec![listener], layered(routes), 1);
+        let mut first = TcpStream::connect(address).await.unwrap();
+        assert!(ask(&mut first, "/fine").await.ends_with("fine"));
+        let mut second = TcpStream::connect(address).await.unwrap();
+        let waiting = tokio::spawn(async move { ask(&mut second, "/fine").await });
+        assert!(ask(&mut first, "/fine").await.ends_with("fine"));
+        assert!(!waiting.is_finished());
+        drop(first);
+        assert!(waiting.await.unwrap().ends_with("fine"));
         server.stop().await;
     }
 }

@@ -65,6 +65,7 @@ async fn run(config: Config, accept_data_loss: bool) -> Result<(), Box<dyn Error
     let mut signals = shutdown::Signals::new()?;
     let listeners = listen::bind(&config.server.listen).await?;
     let admin_path = config.server.admin_socket.clone();
+    let most = config.server.max_connections;
     let House {
         auth,
         media,
@@ -81,7 +82,7 @@ async fn run(config: Config, accept_data_loss: bool) -> Result<(), Box<dyn Error
     }
     welcome::first_administrator(&auth).await?;
     let upkeep = upkeep::begin(store, auth.clone(), media, rooms);
-    let server = listen::serve(listeners, router);
+    let server = listen::serve(listeners, router, most);
     let supervisor = Supervisor::find(|name| std::env::var_os(name));
     supervisor.ready();
     tokio::select! {

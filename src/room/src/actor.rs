@@ -16,6 +16,8 @@ pub struct Actor {
     pub device_id: Option<OwnedDeviceId>,
     /// Whether the account is suspended: see [`Self::must_not_be_suspended`].
     pub is_suspended: bool,
+    /// Whether the user is a guest.
+    pub is_guest: bool,
 }
 
 impl Actor {

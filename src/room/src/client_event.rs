@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use event::Pdu;
+use event::{Pdu, redact::redact};
 use ruma_common::OwnedTransactionId;
 use serde_json::value::RawValue as RawJsonValue;
 use storage::{Result, event::EventMeta, relation::Kinds, room::EventNumber, transaction};
@@ -48,12 +48,18 @@ impl Viewer<'_> {
         pdu: &Pdu,
         (form, relations): (Form, Option<Bundle>),
     ) -> Result<Box<RawJsonValue>> {
+        let membership = self.membership_at(event, meta)?;
+        let erased = self.erased(pdu, meta, membership)?;
+        let (pdu, relations) = match &erased {
+            Some(erased) => (erased, None),
+            None => (pdu, relations),
+        };
         let replaced = self.replaced(meta)?;
         let transaction_id = self.transaction_id(event, meta)?;
         let unsigned = Unsigned {
             age: age(pdu, self.now),
             relations,
-            membership: self.membership_at(event, meta)?.map(Cow::Borrowed),
+            membership: membership.map(Cow::Borrowed),
             prev_content: replaced.as_ref().map(Pdu::content),
             prev_sender: replaced.as_ref().map(|pdu| &**pdu.sender()),
             redacted_because: self.redacted_because(meta, form)?,
@@ -86,6 +92,27 @@ impl Viewer<'_> {
         };
         let text = membership.map_or("leave", |membership| membership.as_str());
         Ok(Some(text))
+    }
+
+    /// The redacted form of an event whose sender wished to be forgotten, for who was not in the room then.
+    ///
+    /// "Erasure means that any users (or servers) which join the room after the erasure request are served redacted copies
+    /// of the events sent by this account. Users which had visibility on those events prior to the erasure are still able
+    /// to see unredacted copies." State is what the room is made of, and stays.
+    fn erased(&self, pdu: &Pdu, meta: &EventMeta, membership: Option<&str>) -> Result<Option<Pdu>> {
+        if membership == Some("join") || meta.state_key.is_some() || meta.sender == self.actor.user
+        {
+            return Ok(None);
+        }
+        let account = storage::user::account(self.view, meta.sender)?;
+        if !account.is_some_and(|account| account.erased) {
+            return Ok(None);
+        }
+        let redacted = redact(pdu, self.version);
+        redacted.map(Some).map_err(|error| storage::Error::Corrupt {
+            table: "event_body",
+            reason: error.to_string(),
+        })
     }
 
     /// What a state event replaced.

@@ -43,6 +43,9 @@ pub enum ActError {
     /// "The client must not expect to be able to reject an invite to join the server notices room."
     #[error("You cannot reject this invite")]
     ServerNoticeRoom,
+    /// "The room does not permit guests to access it."
+    #[error("Guests cannot join this room")]
+    NoGuests,
     /// The actor does this too often.
     #[error(transparent)]
     TooSoon(#[from] limit::TooSoon),

@@ -14,6 +14,7 @@ use crate::{
     viewer::membership,
 };
 
+mod guest;
 mod invite;
 mod knock;
 mod removal;
@@ -376,6 +377,9 @@ impl RoomTxn<'_, '_> {
         let invitation = self.invitation(actor, target, membership)?;
         if invitation == Invitation::Blocked {
             return Err(ActError::InviteBlocked(target.to_owned()));
+        }
+        if membership == Membership::Join && actor.is_guest {
+            self.expect_guests()?;
         }
         set(&mut content, "membership", membership.as_str());
         // Only the server says who lets a user in.

@@ -5,7 +5,7 @@ use ruma_common::{
     EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId,
 };
 use serde_json::value::RawValue as RawJsonValue;
-use storage::{View, room::RoomNumber};
+use storage::{View, membership::Membership, room::RoomNumber};
 
 use crate::{
     Actor, Context, Direction, EventFilter, JoinedMember, MembersRequest, MessagesRequest, Page,
@@ -92,6 +92,25 @@ impl Rooms {
     /// The store failed.
     pub fn joined_rooms(&self, actor: &Actor) -> Result<Vec<OwnedRoomId>, ReadError> {
         self.store().read(|view| members::joined_rooms(view, actor))
+    }
+
+    /// The reader's membership of a room, if they ever had one.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub fn membership(
+        &self,
+        actor: &Actor,
+        room_id: &RoomId,
+    ) -> storage::Result<Option<Membership>> {
+        self.store().read(|view| {
+            let Some(room) = storage::room::number(view, room_id)? else {
+                return Ok(None);
+            };
+            let member = storage::membership::of(view, room, actor.user)?;
+            Ok(member.map(|member| member.membership))
+        })
     }
 
     /// "This API returns a list of message and state events for a room."

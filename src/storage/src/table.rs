@@ -208,6 +208,8 @@ pub const MEDIA_THUMBNAIL: Table = Table::new(Family::Index, 0x43, "media_thumbn
 pub const MEDIA_PENDING: Table = Table::new(Family::Queue, 0x68, "media_pending");
 /// User number -> the addresses of that user that wait for their content.
 pub const MEDIA_PENDING_OF_USER: Table = Table::new(Family::Queue, 0x69, "media_pending_of_user");
+/// SHA-256 of an OpenID token -> whose it is, until when.
+pub const OPENID_TOKEN: Table = Table::new(Family::User, 0x69, "openid_token");
 /// SHA-256 of a URL -> its preview, until when.
 pub const URL_PREVIEW: Table = Table::new(Family::Queue, 0x6a, "url_preview");
 /// Time in milliseconds, media id of an image that was fetched for a preview and is kept until then -> nothing.

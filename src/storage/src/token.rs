@@ -6,7 +6,7 @@ use ruma_common::OwnedDeviceId;
 
 use crate::{
     KeyReader, Order, Result, Txn, View, decode, encode,
-    table::{LOGIN_TOKEN, TOKEN},
+    table::{LOGIN_TOKEN, OPENID_TOKEN, TOKEN, Table},
     user::UserNumber,
 };
 
@@ -156,14 +156,39 @@ pub fn put_login(
     token: &LoginToken,
     now_ms: u64,
 ) -> Result<()> {
-    let rows = txn.scan(&LOGIN_TOKEN.key().prefix_range(), Order::Forward, SWEEP)?;
+    put_and_sweep(txn, LOGIN_TOKEN, (hash, token), now_ms)
+}
+
+/// Writes an OpenID token, and removes some that have ended.
+pub fn put_openid(
+    txn: &mut Txn<'_>,
+    hash: &TokenHash,
+    token: &LoginToken,
+    now_ms: u64,
+) -> Result<()> {
+    put_and_sweep(txn, OPENID_TOKEN, (hash, token), now_ms)
+}
+
+/// An OpenID token, perhaps one that has ended.
+pub fn openid(view: &dyn View, hash: &TokenHash) -> Result<Option<LoginToken>> {
+    let value = view.get(&OPENID_TOKEN.key().raw(&hash.0))?;
+    value.map(|value| decode(OPENID_TOKEN, &value)).transpose()
+}
+
+fn put_and_sweep(
+    txn: &mut Txn<'_>,
+    table: Table,
+    (hash, token): (&TokenHash, &LoginToken),
+    now_ms: u64,
+) -> Result<()> {
+    let rows = txn.scan(&table.key().prefix_range(), Order::Forward, SWEEP)?;
     for (key, value) in rows {
-        let old: LoginToken = decode(LOGIN_TOKEN, &value)?;
+        let old: LoginToken = decode(table, &value)?;
         if old.expires_ts <= now_ms {
-            txn.delete(LOGIN_TOKEN.key().raw(KeyReader::new(&key).rest()));
+            txn.delete(table.key().raw(KeyReader::new(&key).rest()));
         }
     }
-    txn.put(LOGIN_TOKEN.key().raw(&hash.0), encode(token));
+    txn.put(table.key().raw(&hash.0), encode(token));
     Ok(())
 }
 

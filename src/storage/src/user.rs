@@ -95,6 +95,10 @@ pub struct Account {
     #[n(6)]
     #[cbor(default)]
     pub erased: bool,
+    /// Has no password, and may do little: see the specification on guest access.
+    #[n(7)]
+    #[cbor(default)]
+    pub guest: bool,
 }
 
 /// The account of a local user.

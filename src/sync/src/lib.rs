@@ -23,7 +23,7 @@ mod v3;
 
 pub use filter::{EventFields, Filter, Members};
 pub use presence::{PresenceError, PresenceState, PresenceStatus};
-pub use response::DeviceLists;
+pub use response::{Body, DeviceLists, Pieces};
 pub use syncer::{Options, SyncError, SyncRequest, Syncer};
 pub use token::{InvalidToken, LogVector, SyncToken};
 pub use typing::TypingError;

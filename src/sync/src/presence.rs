@@ -369,6 +369,13 @@ impl Syncer {
         self.change_presence(actor.user, Person::act);
     }
 
+    /// What a device last said of its user, if it has been here lately.
+    pub fn device_presence(&self, actor: &Actor) -> Option<PresenceState> {
+        let book = self.inner.presence.as_ref()?.book.lock();
+        let entry = book.people.get(&actor.user)?;
+        entry.person.said(actor.device_id.as_deref())
+    }
+
     /// A device waits from here on, until what is returned is dropped.
     ///
     /// "Controls whether the client is automatically marked as online by polling this API. […] If the parameter is set to

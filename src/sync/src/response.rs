@@ -2,6 +2,8 @@
 //!
 //! ruma's type leaves empty sections out, and some clients need them: here every section is written.
 
+mod body;
+
 use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
@@ -11,6 +13,8 @@ use serde::{Serialize, Serializer, ser::SerializeMap};
 use serde_json::value::RawValue;
 
 use crate::SyncToken;
+
+pub use self::body::{Body, Pieces};
 
 /// An event as it is written. Shared with the other receivers where it is the same for them.
 pub(crate) type EventJson = Arc<RawValue>;
@@ -50,7 +54,7 @@ impl Answer {
         }
     }
 
-    pub(crate) fn to_bytes(&self) -> Bytes {
+    fn to_bytes(&self) -> Bytes {
         let json = serde_json::to_vec(self);
         Bytes::from(json.expect("numbers, strings and JSON that was checked before serialise"))
     }

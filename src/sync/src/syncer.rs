@@ -2,7 +2,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use bytes::Bytes;
 use room::{Actor, Rooms};
 use storage::{Position, Snapshot, Store, Tail, device};
 use tokio::{
@@ -20,7 +19,7 @@ use crate::{
     presence::Presence,
     reader::Request,
     rendered::Rendered,
-    response::Answer,
+    response::{Answer, Body},
     stream,
     typing::Typing,
     v3::{self, Scope},
@@ -207,7 +206,7 @@ impl Syncer {
     ///
     /// An incremental request waits until there is something to tell or its time is over. Nothing that
     /// is committed while it is answered is lost, and the same `since` gives the same content again.
-    pub async fn sync(&self, request: SyncRequest) -> Result<Bytes, SyncError> {
+    pub async fn sync(&self, request: SyncRequest) -> Result<Body, SyncError> {
         let inner = &self.inner;
         let since = request.since.map(SyncToken::position);
         let published = inner.store.read(|snapshot| snapshot.position());
@@ -237,7 +236,7 @@ impl Syncer {
         request: Arc<SyncRequest>,
         connection: &Connection,
         since: Option<Position>,
-    ) -> Result<Bytes, SyncError> {
+    ) -> Result<Body, SyncError> {
         let inner = &self.inner;
         let Some(snapshot) = inner.caught_up().await else {
             return Err(SyncError::Closing);
@@ -254,7 +253,7 @@ impl Syncer {
             epoch,
         };
         let answer = inner.compute(request, place, Scope::All(changed));
-        Ok(answer.await?.to_bytes())
+        Ok(answer.await?.into_body())
     }
 
     async fn poll(
@@ -262,7 +261,7 @@ impl Syncer {
         request: Arc<SyncRequest>,
         connection: &Connection,
         since: Position,
-    ) -> Result<Bytes, SyncError> {
+    ) -> Result<Body, SyncError> {
         let inner = &self.inner;
         let deadline = Instant::now() + request.timeout.min(MAX_TIMEOUT);
         // Subscribed before anything is looked at: what happens from here on wakes.
@@ -302,7 +301,7 @@ impl Syncer {
                     if connection.sessions_ended() != sessions {
                         inner.check_session(&request.actor)?;
                     }
-                    return Ok(answer.to_bytes());
+                    return Ok(answer.into_body());
                 }
             }
             seen = seen.max(position);
@@ -392,11 +391,11 @@ impl Inner {
     }
 
     /// The answer of a poll whose time is over. What a device has of one-time keys stands in every answer.
-    fn nothing(&self, actor: &Actor, next_batch: SyncToken) -> Result<Bytes, SyncError> {
+    fn nothing(&self, actor: &Actor, next_batch: SyncToken) -> Result<Body, SyncError> {
         let mut answer = Answer::nothing(next_batch);
         let fill = |view: &Snapshot| stream::key_count::fill(view, actor, &mut answer);
         self.store.read(fill)?;
-        Ok(answer.to_bytes())
+        Ok(answer.into_body())
     }
 
     /// What the client has of typing and presence, if its token is of this process.

@@ -59,6 +59,16 @@ impl Users {
         Ok(())
     }
 
+    /// All account data of a room.
+    pub fn room_account_data(
+        &self,
+        user: UserNumber,
+        room: RoomNumber,
+    ) -> storage::Result<Vec<account_data::Entry>> {
+        self.store
+            .read(|view| account_data::list(view, user, Some(room)))
+    }
+
     /// Sets the content of one type.
     pub async fn set_account_data(
         &self,

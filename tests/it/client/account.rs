@@ -197,3 +197,41 @@ async fn a_changed_password_ends_the_other_sessions() {
         .error(403, "M_FORBIDDEN");
     server.post(path, &login("another password")).await.ok();
 }
+
+#[tokio::test]
+async fn who_wished_to_be_forgotten_is_remembered_by_those_who_were_there() {
+    let server = TestServer::start().await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let room_id = bob.create_room(&json!({ "preset": "public_chat" })).await;
+    let join = format!("/_matrix/client/v3/join/{room_id}");
+    alice.post(&join, &json!({})).await.ok();
+    let said = alice.send_text(&room_id, "forget me").await;
+    let kept = bob.send_text(&room_id, "keep me").await;
+    let proof =
+        json!({ "type": "m.login.password", "user": "alice", "password": "password of alice" });
+    let path = "/_matrix/client/v3/account/deactivate";
+    let answer = alice
+        .post(path, &json!({ "erase": true, "auth": proof }))
+        .await;
+    assert_eq!(answer.ok()["id_server_unbind_result"], "success");
+    let carol = server.register("carol").await;
+    carol.post(&join, &json!({})).await.ok();
+    let event = |id: &str| format!("/_matrix/client/v3/rooms/{room_id}/event/{id}");
+    assert_eq!(
+        bob.get(&event(&said)).await.ok()["content"]["body"],
+        "forget me"
+    );
+    assert_eq!(
+        carol.get(&event(&kept)).await.ok()["content"]["body"],
+        "keep me"
+    );
+    assert_eq!(carol.get(&event(&said)).await.ok()["content"], json!({}));
+    let history = format!("/_matrix/client/v3/rooms/{room_id}/messages?dir=b&limit=50");
+    let seen = carol.get(&history).await.ok().to_string();
+    assert!(
+        seen.contains(&said) && !seen.contains("forget me"),
+        "{seen}"
+    );
+    let profile = format!("/_matrix/client/v3/profile/{}", alice.user_id);
+    assert_ne!(server.get(&profile).await.body["displayname"], "alice");
+}

@@ -29,3 +29,22 @@ async fn without_a_public_url_there_is_no_well_known_document() {
     let answer = server.get("/.well-known/matrix/client").await;
     answer.error(404, "M_NOT_FOUND");
 }
+
+#[tokio::test]
+async fn who_helps_is_told_where_somebody_does() {
+    const PATH: &str = "/.well-known/matrix/support";
+    let server = TestServer::start().await;
+    server.get(PATH).await.error(404, "M_NOT_FOUND");
+    let server = TestServer::start_with(&[
+        "server.support_page=https://example.org/help",
+        "server.support_contacts=[{ role = \"m.role.admin\", matrix_id = \"@admin:example.org\" }]",
+    ])
+    .await;
+    assert_eq!(
+        server.get(PATH).await.ok(),
+        json!({
+            "contacts": [{ "role": "m.role.admin", "matrix_id": "@admin:example.org" }],
+            "support_page": "https://example.org/help",
+        })
+    );
+}

@@ -373,3 +373,22 @@ async fn e4_reports_and_searches_have_a_limit() {
         bob.post(paths[0], &body).await.ok();
     }
 }
+
+#[tokio::test]
+async fn e4_presence_that_sync_changes_too_often_is_passed_over() {
+    let rate = "rate_limits.presence_per_user={per_second=0.0001,burst_count=1}";
+    let server = TestServer::start_with(&[OPEN, ON, rate]).await;
+    let alice = server.register("alice").await;
+    let sync = |state: &str| format!("/_matrix/client/v3/sync?set_presence={state}&timeout=0");
+    let status = format!("/_matrix/client/v3/presence/{}/status", alice.user_id);
+    for (asked, shown) in [
+        ("online", "online"),
+        ("online", "online"),
+        ("unavailable", "unavailable"),
+        ("online", "unavailable"),
+        ("unavailable", "unavailable"),
+    ] {
+        alice.get(&sync(asked)).await.ok();
+        assert_eq!(alice.get(&status).await.ok()["presence"], shown, "{asked}");
+    }
+}

@@ -146,3 +146,26 @@ async fn a_new_name_arrives_in_the_rooms() {
         assert_eq!(event["unsigned"]["prev_content"]["membership"], "join");
     }
 }
+
+#[tokio::test]
+async fn every_field_can_be_deleted() {
+    let server = TestServer::start().await;
+    let alice = server.register("alice").await;
+    let profile = format!("/_matrix/client/v3/profile/{}", alice.user_id);
+    let avatar = json!({ "avatar_url": "mxc://localhost/a" });
+    alice
+        .put(&format!("{profile}/avatar_url"), &avatar)
+        .await
+        .ok();
+    let zone = json!({ "m.tz": "Europe/Berlin" });
+    alice.put(&format!("{profile}/m.tz"), &zone).await.ok();
+    for field in ["displayname", "avatar_url", "m.tz"] {
+        let request = alice.request(reqwest::Method::DELETE, &format!("{profile}/{field}"));
+        assert_eq!(
+            crate::server::Answer::of(request).await.ok(),
+            json!({}),
+            "{field}"
+        );
+    }
+    assert_eq!(server.get(&profile).await.ok(), json!({}));
+}

@@ -52,6 +52,7 @@ impl House {
             auth::Options {
                 server_name: server_name.clone(),
                 registration: config::Registration::default(),
+                turn: config::Turn::default(),
                 password_cost: PasswordCost::default(),
                 limits: limit::Limits::none(),
             },

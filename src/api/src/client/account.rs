@@ -1,14 +1,14 @@
 //! Registration, and what an account says about itself.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use auth::{
-    Erasure, NewDevice, OtherDevices, RegistrationRequest, Session, SharedSecretRegistration,
-    UiaRequest,
+    Erasure, NewDevice, OtherDevices, Registered, RegistrationRequest, Session,
+    SharedSecretRegistration, UiaRequest,
 };
 use ruma_client_api::account::{
     ThirdPartyIdRemovalStatus, change_password, check_registration_token_validity, deactivate,
-    get_username_availability,
+    get_3pids, get_username_availability,
     register::{self, LoginType, RegistrationKind},
     whoami,
 };
@@ -26,7 +26,7 @@ pub(crate) async fn register(
 ) -> Result<Json> {
     let request = args.request;
     if request.kind == RegistrationKind::Guest {
-        return Err(Error::no_guests());
+        return register_guest(&services, request.initial_device_display_name, args.address).await;
     }
     if request.login_type == Some(LoginType::ApplicationService) {
         return Err(Error::unknown_token());
@@ -43,6 +43,20 @@ pub(crate) async fn register(
         address: Some(args.address),
     };
     let registered = services.auth.register(wish, &uia).await?;
+    new_account(&registered)
+}
+
+async fn register_guest(
+    services: &Services,
+    device_name: Option<String>,
+    address: IpAddr,
+) -> Result<Json> {
+    let auth = &services.auth;
+    let registered = auth.register_guest(device_name, Some(address)).await?;
+    new_account(&registered)
+}
+
+fn new_account(registered: &Registered) -> Result<Json> {
     // Not ruma's response: it writes `"device_id": null` when login is inhibited.
     Json::of(&NewAccount {
         user_id: &registered.user_id,
@@ -154,6 +168,14 @@ pub(crate) async fn whoami(
     let mut response = whoami::v3::Response::new(requester.user_id, requester.is_guest);
     response.device_id = requester.device_id;
     Ok(response)
+}
+
+/// `GET /_matrix/client/v3/account/3pid`: nobody is known by an address or a number here.
+pub(crate) async fn third_party_ids(
+    _: Arc<Services>,
+    _: Args<get_3pids::v3::Request>,
+) -> Result<Json> {
+    Json::of(&json!({ "threepids": [] }))
 }
 
 /// `GET /_synapse/admin/v1/register`, as operators' tools know it.

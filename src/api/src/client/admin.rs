@@ -1,11 +1,15 @@
-//! Locking and suspending accounts.
+//! What administrators see of accounts, and locking and suspending them.
 
 use std::sync::Arc;
 
 use auth::AccountChange;
-use ruma_client_api::admin::{is_user_locked, is_user_suspended, lock_user, suspend_user};
+use ruma_client_api::admin::{
+    get_user_info, is_user_locked, is_user_suspended, lock_user, suspend_user,
+};
 
-use crate::{Args, Result, Services};
+use serde_json::{Map, Value, json};
+
+use crate::{Args, Result, Services, answer::Json};
 
 /// `GET /_matrix/client/v1/admin/lock/{userId}`
 pub(crate) async fn is_locked(
@@ -49,4 +53,25 @@ pub(crate) async fn suspend(
     let auth = &services.auth;
     auth.moderate(&args.requester, user_id, change).await?;
     Ok(suspend_user::v1::Response::new(suspended))
+}
+
+/// `GET /_matrix/client/v3/admin/whois/{userId}`
+pub(crate) async fn whois(
+    services: Arc<Services>,
+    args: Args<get_user_info::v3::Request>,
+) -> Result<Json> {
+    let user_id = &args.request.user_id;
+    let devices = services.auth.connections(&args.requester, user_id)?;
+    let devices: Map<String, Value> = devices
+        .into_iter()
+        .map(|device| {
+            let connection = match (device.last_seen_ip, device.last_seen_ts) {
+                (None, None) => json!([]),
+                (ip, last_seen) => json!([{ "ip": ip, "last_seen": last_seen }]),
+            };
+            let sessions = json!({ "sessions": [{ "connections": connection }] });
+            (device.device_id.to_string(), sessions)
+        })
+        .collect();
+    Json::of(&json!({ "user_id": user_id, "devices": devices }))
 }

@@ -25,16 +25,19 @@ pub(crate) async fn capabilities(
             json!({ "lock": true, "suspend": true }),
         )
     });
+    // "Guest users may only modify their display name".
+    let is_member = !args.requester.is_guest;
     let capabilities: BTreeMap<&str, Value> = [
-        ("m.change_password", json!({ "enabled": true })),
+        ("m.change_password", json!({ "enabled": is_member })),
         (
             "m.room_versions",
             json!({ "default": services.default_room_version, "available": versions }),
         ),
         ("m.set_displayname", json!({ "enabled": true })),
-        ("m.set_avatar_url", json!({ "enabled": true })),
+        ("m.set_avatar_url", json!({ "enabled": is_member })),
+        ("m.profile_fields", json!({ "enabled": is_member })),
         ("m.3pid_changes", json!({ "enabled": false })),
-        ("m.get_login_token", json!({ "enabled": true })),
+        ("m.get_login_token", json!({ "enabled": is_member })),
         (
             "m.forget_forced_upon_leave",
             json!({ "enabled": services.rooms.options().policy.forget_on_leave }),

@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use ruma_client_api::discovery::{
     discover_homeserver::{self, HomeserverInfo},
-    get_supported_versions,
+    discover_support, get_supported_versions,
 };
+use serde_json::{Map, json};
 
-use crate::{Args, Error, Result, Services};
+use crate::{Args, Error, Result, Services, answer::Json};
 
 /// The versions of the specification of which everything that clients derive from them is served, without a hole.
 const VERSIONS: [&str; 11] = [
@@ -72,4 +73,24 @@ pub(crate) async fn well_known_client(
         .clone()
         .ok_or_else(|| Error::not_found("No discovery information"))?;
     Ok(discover_homeserver::Response::new(HomeserverInfo::new(url)))
+}
+
+/// `GET /.well-known/matrix/support`
+pub(crate) async fn support(
+    services: Arc<Services>,
+    _: Args<discover_support::Request>,
+) -> Result<Json> {
+    let mut support = Map::new();
+    if !services.support_contacts.is_empty() {
+        let contacts = json!(services.support_contacts);
+        support.insert("contacts".to_owned(), contacts);
+    }
+    if let Some(page) = &services.support_page {
+        support.insert("support_page".to_owned(), page.as_str().into());
+    }
+    // "At least one of `contacts` or `support_page` is required." "404: No server support information available."
+    if support.is_empty() {
+        return Err(Error::not_found("No support information"));
+    }
+    Json::of(&support)
 }

@@ -100,6 +100,7 @@ impl From<RegisterError> for Error {
     fn from(error: RegisterError) -> Self {
         let message = error.to_string();
         match error {
+            RegisterError::GuestsDisabled => Self::no_guests(message),
             RegisterError::Disabled => Self::forbidden(message),
             RegisterError::UserInUse => Self::bad_request(ErrorKind::UserInUse, message),
             RegisterError::InvalidUsername(_) => {
@@ -289,6 +290,7 @@ impl From<ActError> for Error {
                 let kind = ErrorKind::CannotLeaveServerNoticeRoom;
                 Self::new(StatusCode::FORBIDDEN, kind, message)
             }
+            ActError::NoGuests => Self::no_guests(message),
             ActError::TooSoon(error) => error.into(),
             ActError::Unknown(_) => Self::unknown(message),
             ActError::Storage(error) => error.into(),

@@ -76,6 +76,7 @@ impl Server {
             user,
             device_id: Some(OwnedDeviceId::from("DEVICE")),
             is_suspended: false,
+            is_guest: false,
         }
     }
 

@@ -89,6 +89,12 @@ impl Person {
         }
     }
 
+    /// What a device last said.
+    pub(crate) fn said(&self, id: Option<&DeviceId>) -> Option<PresenceState> {
+        let device = self.devices.iter().find(|of| of.id.as_deref() == id);
+        device.map(|device| device.state)
+    }
+
     /// A device begins to wait.
     pub(crate) fn begin(&mut self, id: Option<&DeviceId>, state: PresenceState, now: Time) {
         let was_here = self.is_connected(now);

@@ -73,6 +73,7 @@ impl Server {
             user,
             device_id: Some(device_id),
             is_suspended: false,
+            is_guest: false,
         }
     }
 
@@ -184,7 +185,7 @@ impl Client {
     /// Asks without moving on.
     pub async fn ask(&self, request: SyncRequest) -> Result<Value, SyncError> {
         let body = self.syncer.sync(request).await?;
-        Ok(serde_json::from_slice(&body).unwrap())
+        Ok(serde_json::from_slice(&body.into_bytes()).unwrap())
     }
 
     /// The next answer.
