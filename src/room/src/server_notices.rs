@@ -184,6 +184,7 @@ impl Rooms {
             user: commit.durable().await,
             device_id: None,
             is_suspended: false,
+            is_guest: false,
         })
     }
 
