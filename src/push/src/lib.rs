@@ -79,5 +79,6 @@ fn reader(view: &dyn View, user: UserNumber) -> Result<Option<Actor>> {
         user,
         device_id: None,
         is_suspended: false,
+        is_guest: false,
     }))
 }
