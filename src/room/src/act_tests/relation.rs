@@ -421,3 +421,62 @@ proptest! {
         });
     }
 }
+
+impl World {
+    /// An event by alice that relates to another.
+    async fn relate(&self, rel_type: &str, parent: &OwnedEventId) -> OwnedEventId {
+        let content = json!({
+            "body": "x",
+            "m.new_content": {},
+            "m.relates_to": { "rel_type": rel_type, "event_id": parent },
+        });
+        self.server
+            .send(&self.people[0], &self.room, &content)
+            .await
+    }
+
+    async fn related(&self, reader: usize, parent: &OwnedEventId, recurse: bool) -> usize {
+        let request = RelationsRequest {
+            event_id: parent.clone(),
+            rel_type: None,
+            event_type: None,
+            from: None,
+            to: None,
+            direction: Direction::Backward,
+            limit: None,
+            recurse,
+        };
+        let rooms = &self.server.rooms;
+        let page = rooms.relations(&self.people[reader], &self.room, request);
+        page.await.unwrap().chunk.len()
+    }
+}
+
+#[tokio::test]
+async fn b3_what_points_to_an_event_after_the_leave_is_not_told() {
+    let world = World::new().await;
+    let (rooms, bob) = (&world.server.rooms, &world.people[1]);
+    let root = world.server.say(&world.people[0], &world.room, "x").await;
+    rooms.leave(bob, &world.room, None).await.unwrap();
+    for rel_type in ["m.thread", "m.replace", "m.reference"] {
+        world.relate(rel_type, &root).await;
+    }
+    let shown = value(&rooms.event(bob, &world.room, &root).unwrap());
+    assert_eq!(shown["unsigned"]["m.relations"], Value::Null);
+    assert_eq!(world.related(1, &root, true).await, 0);
+    let threads = rooms.threads(bob, &world.room, ThreadsRequest::default());
+    assert!(threads.await.unwrap().chunk.is_empty());
+    assert_eq!(world.related(2, &root, false).await, 3);
+}
+
+#[tokio::test]
+async fn c6_relations_of_relations_end_after_three_levels() {
+    let world = World::new().await;
+    let root = world.server.say(&world.people[0], &world.room, "x").await;
+    let mut parent = root.clone();
+    for _ in 0..6 {
+        parent = world.relate("m.reference", &parent).await;
+    }
+    assert_eq!(world.related(0, &root, true).await, 3);
+    assert_eq!(world.related(0, &root, false).await, 1);
+}
