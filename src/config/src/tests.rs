@@ -95,9 +95,15 @@ fn the_example_names_every_option_with_its_default() {
         "registration.shared_secret_file",
         "server.admin_socket",
         "server.public_url",
+        "server.support_page",
         "server_notices.avatar_url",
         "server_notices.localpart",
         "storage.cache_mb",
+        "turn.password",
+        "turn.password_file",
+        "turn.secret",
+        "turn.secret_file",
+        "turn.username",
     ];
     assert_eq!(unset, expected, "only these have no default to show");
 }
