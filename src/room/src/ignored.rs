@@ -15,6 +15,24 @@ use storage::{
 
 use crate::reader_cache::ReaderCache;
 
+/// The type of the account data.
+pub(crate) const IGNORED_USERS: &str = "m.ignored_user_list";
+
+/// "`ignored_users`: The map of users to ignore." A malformed list ignores nobody.
+pub(crate) fn listed(content: &RawJsonValue) -> impl Iterator<Item = OwnedUserId> + use<> {
+    #[derive(Deserialize)]
+    struct Content {
+        ignored_users: HashMap<String, serde::de::IgnoredAny>,
+    }
+
+    let users = serde_json::from_str::<Content>(content.get())
+        .map(|content| content.ignored_users)
+        .unwrap_or_default();
+    users
+        .into_keys()
+        .filter_map(|user_id| OwnedUserId::try_from(user_id).ok())
+}
+
 /// The users that one user ignores.
 #[derive(Debug, Default)]
 pub(crate) struct Ignored {
@@ -26,7 +44,7 @@ pub(crate) struct Ignored {
 impl Ignored {
     /// The list of a user in a view.
     pub(crate) fn of(view: &dyn View, cache: &ReaderCache, owner: UserNumber) -> Result<Arc<Self>> {
-        let stored = account_data::get_stamped(view, owner, None, "m.ignored_user_list")?;
+        let stored = account_data::get_stamped(view, owner, None, IGNORED_USERS)?;
         let Some((position, content)) = stored else {
             return Ok(Arc::default());
         };
@@ -41,20 +59,9 @@ impl Ignored {
         Ok(ignored)
     }
 
-    /// Malformed lists ignore nobody. Nobody ignores themselves.
+    /// Nobody ignores themselves.
     fn parse(view: &dyn View, owner: UserNumber, content: &RawJsonValue) -> Result<Self> {
-        #[derive(Deserialize)]
-        struct Content {
-            ignored_users: HashMap<String, serde::de::IgnoredAny>,
-        }
-
-        let listed = serde_json::from_str::<Content>(content.get())
-            .map(|content| content.ignored_users)
-            .unwrap_or_default();
-        let listed: Vec<_> = listed
-            .into_keys()
-            .filter_map(|user_id| OwnedUserId::try_from(user_id).ok())
-            .collect();
+        let listed: Vec<_> = listed(content).collect();
         let borrowed: Vec<&UserId> = listed.iter().map(|user_id| &**user_id).collect();
         let numbers = user::numbers(view, &borrowed)?;
         let mut ignored = Self::default();

@@ -7,7 +7,6 @@ use std::{
 
 use event::push::{Context, Outcome, Reader, UserRules, in_force};
 use ruma_common::{OwnedUserId, UserId};
-use serde::Deserialize;
 use serde_json::value::RawValue;
 use storage::{
     Result, View, account_data,
@@ -16,10 +15,13 @@ use storage::{
 };
 
 use super::readers::OwnReader;
-use crate::{room_txn::RoomTxn, rooms::Inner};
+use crate::{
+    ignored::{IGNORED_USERS, listed},
+    room_txn::RoomTxn,
+    rooms::Inner,
+};
 
 const PUSH_RULES: &str = "m.push_rules";
-const IGNORED_USERS: &str = "m.ignored_user_list";
 
 /// What a user has said about being notified.
 #[derive(Clone)]
@@ -44,7 +46,7 @@ impl OwnRules {
         stored: Option<&RawValue>,
         ignored: Option<&RawValue>,
     ) -> Self {
-        let ignored = ignored.map(ignored_users).unwrap_or_default();
+        let ignored: HashSet<_> = ignored.into_iter().flat_map(listed).collect();
         let defaults = UserRules::defaults();
         let rules = match stored {
             Some(stored) => UserRules::new(&in_force(Some(stored), user_id)),
@@ -64,21 +66,6 @@ impl OwnRules {
             said.rules.memory() as u64 + 64 * said.ignored.len() as u64
         })
     }
-}
-
-/// "`ignored_users`: The map of users to ignore."
-fn ignored_users(content: &RawValue) -> HashSet<OwnedUserId> {
-    #[derive(Deserialize)]
-    struct Content {
-        ignored_users: BTreeMap<String, serde::de::IgnoredAny>,
-    }
-
-    serde_json::from_str::<Content>(content.get())
-        .map(|content| content.ignored_users)
-        .unwrap_or_default()
-        .into_keys()
-        .filter_map(|user_id| OwnedUserId::try_from(user_id).ok())
-        .collect()
 }
 
 impl Inner {
