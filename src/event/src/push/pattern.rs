@@ -68,14 +68,20 @@ pub fn contains_word(text: &str, pattern: &str) -> bool {
     if pattern.is_empty() {
         return text.is_empty();
     }
-    let begins = pattern.chars().next();
-    let ends = pattern.chars().next_back();
-    text.match_indices(pattern).any(|(start, found)| {
+    let (begins, ends) = (pattern.chars().next(), pattern.chars().next_back());
+    let mut from = 0;
+    // Found places may overlap: "a a" is a word of "aa a a", and not where it is found first.
+    while let Some(start) = text.get(from..).and_then(|rest| rest.find(pattern)) {
+        let start = from + start;
         let before = text.get(..start).and_then(|text| text.chars().next_back());
-        let after = text.get(start + found.len()..);
+        let after = text.get(start + pattern.len()..);
         let after = after.and_then(|text| text.chars().next());
-        is_boundary(before, begins) && is_boundary(ends, after)
-    })
+        if is_boundary(before, begins) && is_boundary(ends, after) {
+            return true;
+        }
+        from = start + begins.map_or(1, char::len_utf8);
+    }
+    false
 }
 
 fn is_boundary(left: Option<char>, right: Option<char>) -> bool {
@@ -209,6 +215,7 @@ mod tests {
             ("*", "", true),
             ("*", "anything", true),
             ("日本", "日本語", true),
+            ("a a", "aa a a b", true),
             ("", "", true),
             ("", "x", false),
         ] {
