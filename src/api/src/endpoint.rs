@@ -12,7 +12,7 @@ use futures::future::BoxFuture;
 use http::Method;
 use limit::Limit;
 use ruma_common::api::{
-    IncomingRequest,
+    IncomingRequest, Metadata,
     auth_scheme::{AccessToken, NoAuthentication},
     error::DeserializationError,
     path_builder::PathBuilder as _,
@@ -31,6 +31,9 @@ use crate::{
 const BODY_LIMIT: usize = 1 << 20;
 
 type Called = BoxFuture<'static, Result<http::Response<Body>>>;
+
+/// A request for a handler that takes an `R`.
+type ReceivedFor<R> = Received<<<R as Metadata>::Authentication as Authenticate>::Identity>;
 
 /// Reads a request, calls the handler, writes the answer.
 pub(crate) type Call = dyn Fn(Arc<Services>, http::Request<Body>) -> Called + Send + Sync;
@@ -111,9 +114,25 @@ where
     F: Future<Output = Result<A>> + Send + 'static,
     A: Answer,
 {
+    prepared(limits, |_| Ok(()), handler)
+}
+
+/// As [`with_limits`]; `prepare` changes what was received before ruma reads it.
+fn prepared<R, F, A>(
+    limits: Limits,
+    prepare: impl Fn(&mut ReceivedFor<R>) -> Result<()> + Copy + Send + Sync + 'static,
+    handler: impl Fn(Arc<Services>, Args<R>) -> F + Copy + Send + Sync + 'static,
+) -> Endpoint
+where
+    R: IncomingRequest<Authentication: Authenticate> + Send + 'static,
+    F: Future<Output = Result<A>> + Send + 'static,
+    A: Answer,
+{
     erased::<R>(move |services, request| {
         Box::pin(async move {
-            let received = Received::read::<R::Authentication>(&services, request, &limits).await?;
+            let mut received =
+                Received::read::<R::Authentication>(&services, request, &limits).await?;
+            prepare(&mut received)?;
             handler(services, received.parse()?).await?.into_response()
         })
     })
@@ -130,18 +149,13 @@ where
     F: Future<Output = Result<A>> + Send + 'static,
     A: Answer,
 {
-    let endpoint = erased::<R>(move |services, request| {
-        Box::pin(async move {
-            let limits = &Limits::DEFAULT;
-            let mut received =
-                Received::read::<R::Authentication>(&services, request, limits).await?;
-            received.last = Some(last);
-            handler(services, received.parse()?).await?.into_response()
-        })
-    });
+    let prepare = move |received: &mut ReceivedFor<R>| {
+        received.last = Some(last);
+        Ok(())
+    };
     Endpoint {
         paths: paths.to_vec(),
-        ..endpoint
+        ..prepared(Limits::DEFAULT, prepare, handler)
     }
 }
 
@@ -156,18 +170,14 @@ where
     F: Future<Output = Result<A>> + Send + 'static,
     A: Answer,
 {
-    erased::<R>(move |services, request| {
-        Box::pin(async move {
-            let limits = &Limits::DEFAULT;
-            let mut received =
-                Received::read::<R::Authentication>(&services, request, limits).await?;
-            let mut body =
-                serde_json::from_slice(&received.body).map_err(DeserializationError::from)?;
-            adjust(&mut body);
-            received.body = written(&body);
-            handler(services, received.parse()?).await?.into_response()
-        })
-    })
+    let prepare = move |received: &mut ReceivedFor<R>| {
+        let mut body =
+            serde_json::from_slice(&received.body).map_err(DeserializationError::from)?;
+        adjust(&mut body);
+        received.body = written(&body);
+        Ok(())
+    };
+    prepared(Limits::DEFAULT, prepare, handler)
 }
 
 /// An endpoint that many clients call without a query parameter that the specification wants: it is added (`name=value`).
@@ -180,15 +190,11 @@ where
     F: Future<Output = Result<A>> + Send + 'static,
     A: Answer,
 {
-    erased::<R>(move |services, request| {
-        Box::pin(async move {
-            let limits = &Limits::DEFAULT;
-            let mut received =
-                Received::read::<R::Authentication>(&services, request, limits).await?;
-            received.add_parameter(parameter);
-            handler(services, received.parse()?).await?.into_response()
-        })
-    })
+    let prepare = move |received: &mut ReceivedFor<R>| {
+        received.add_parameter(parameter);
+        Ok(())
+    };
+    prepared(Limits::DEFAULT, prepare, handler)
 }
 
 /// An endpoint with user-interactive authentication. `auth` is taken out of the body before ruma sees it: ruma refuses
@@ -247,26 +253,18 @@ where
     B: DeserializeOwned + Send + 'static,
     F: Future<Output = Result<Json>> + Send + 'static,
 {
-    Endpoint {
-        method,
-        paths: vec![path],
-        needs_token: false,
-        limit: None,
-        is_for_guests: false,
-        call: Arc::new(move |services, request| {
-            Box::pin(async move {
-                let limits = &Limits::DEFAULT;
-                let received =
-                    Received::read::<NoAuthentication>(&services, request, limits).await?;
-                let body = match received.body.as_ref() {
-                    [] => b"null",
-                    body => body,
-                };
-                let body = serde_json::from_slice(body).map_err(DeserializationError::from)?;
-                handler(services, body).await?.into_response()
-            })
-        }),
-    }
+    bare(method, vec![path], move |services, request| {
+        Box::pin(async move {
+            let limits = &Limits::DEFAULT;
+            let received = Received::read::<NoAuthentication>(&services, request, limits).await?;
+            let body = match received.body.as_ref() {
+                [] => b"null",
+                body => body,
+            };
+            let body = serde_json::from_slice(body).map_err(DeserializationError::from)?;
+            handler(services, body).await?.into_response()
+        })
+    })
 }
 
 /// A request to an endpoint that ruma does not know, by a user.
@@ -295,6 +293,14 @@ impl<B> Own<B> {
         }
     }
 
+    /// All parameters of the path.
+    pub(crate) fn parameters<const N: usize>(&self) -> Result<[&str; N]> {
+        let parameters: Vec<_> = self.path.iter().map(String::as_str).collect();
+        // A route with more or fewer than its handler takes serves the wrong one.
+        <[&str; N]>::try_from(parameters)
+            .map_err(|_| Error::not_found("There is nothing at this path"))
+    }
+
     /// A parameter of the query.
     pub(crate) fn query(&self, name: &str) -> Option<&str> {
         self.query.get(name).map(String::as_str)
@@ -311,20 +317,17 @@ where
     B: DeserializeOwned + Send + 'static,
     F: Future<Output = Result<Json>> + Send + 'static,
 {
+    let endpoint = bare(method, vec![path], move |services, request| {
+        Box::pin(async move {
+            let limits = &Limits::DEFAULT;
+            let received = Received::read::<AccessToken>(&services, request, limits).await?;
+            let own = received.into_own()?;
+            handler(services, own).await?.into_response()
+        })
+    });
     Endpoint {
-        method,
-        paths: vec![path],
         needs_token: true,
-        limit: None,
-        is_for_guests: false,
-        call: Arc::new(move |services, request| {
-            Box::pin(async move {
-                let limits = &Limits::DEFAULT;
-                let received = Received::read::<AccessToken>(&services, request, limits).await?;
-                let own = received.into_own()?;
-                handler(services, own).await?.into_response()
-            })
-        }),
+        ..endpoint
     }
 }
 
@@ -337,20 +340,14 @@ where
     Q: DeserializeOwned + Send + 'static,
     F: Future<Output = Result<Json>> + Send + 'static,
 {
-    Endpoint {
-        method: Method::GET,
-        paths: vec![path],
-        needs_token: false,
-        limit: None,
-        is_for_guests: true,
-        call: Arc::new(move |services, request| {
-            Box::pin(async move {
-                let Query(query) = Query::<Q>::try_from_uri(request.uri())
-                    .map_err(|_| Error::invalid_param("The query cannot be read"))?;
-                handler(services, query).await?.into_response()
-            })
-        }),
-    }
+    let endpoint = bare(Method::GET, vec![path], move |services, request| {
+        Box::pin(async move {
+            let Query(query) = Query::<Q>::try_from_uri(request.uri())
+                .map_err(|_| Error::invalid_param("The query cannot be read"))?;
+            handler(services, query).await?.into_response()
+        })
+    });
+    endpoint.for_guests()
 }
 
 /// A body that was changed before ruma reads it.
@@ -363,9 +360,21 @@ fn erased<R: IncomingRequest<Authentication: Authenticate>>(
     call: impl Fn(Arc<Services>, http::Request<Body>) -> Called + Send + Sync + 'static,
 ) -> Endpoint {
     Endpoint {
-        method: R::METHOD,
-        paths: R::PATH_BUILDER.all_paths().collect(),
         needs_token: R::Authentication::NEEDS_TOKEN,
+        ..bare(R::METHOD, R::PATH_BUILDER.all_paths().collect(), call)
+    }
+}
+
+/// An endpoint for everybody but guests, whom nothing counts.
+fn bare(
+    method: Method,
+    paths: Vec<&'static str>,
+    call: impl Fn(Arc<Services>, http::Request<Body>) -> Called + Send + Sync + 'static,
+) -> Endpoint {
+    Endpoint {
+        method,
+        paths,
+        needs_token: false,
         limit: None,
         is_for_guests: false,
         call: Arc::new(call),

@@ -81,8 +81,8 @@ fn client() -> Vec<Endpoint> {
         endpoint(config::set_global),
         endpoint(config::get_room),
         endpoint(config::set_room),
-        endpoint(config::delete_global),
-        endpoint(config::delete_room),
+        own_of_user(Method::DELETE, DELETE_GLOBAL, config::delete_global),
+        own_of_user(Method::DELETE, DELETE_ROOM, config::delete_room),
         endpoint(tag::tags),
         endpoint(tag::create),
         endpoint(tag::delete),
@@ -110,7 +110,11 @@ fn encryption() -> Vec<Endpoint> {
         endpoint(dehydrated_device::get),
         endpoint(dehydrated_device::delete),
         endpoint(dehydrated_device::events),
-        endpoint(dehydrated_device::events_by_query),
+        own_of_user(
+            Method::GET,
+            DEHYDRATED_EVENTS,
+            dehydrated_device::events_by_query,
+        ),
         // key backups
         endpoint(backup::create),
         endpoint(backup::latest),
@@ -242,6 +246,13 @@ fn rooms() -> Vec<Endpoint> {
         endpoint(state::send).for_guests().also(&STATE_WITHOUT_KEY),
     ]
 }
+
+const DELETE_GLOBAL: &str =
+    "/_matrix/client/unstable/org.matrix.msc3391/user/{user_id}/account_data/{event_type}";
+const DELETE_ROOM: &str = "/_matrix/client/unstable/org.matrix.msc3391/user/{user_id}/rooms/{room_id}/account_data/{event_type}";
+
+const DEHYDRATED_EVENTS: &str =
+    "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/{device_id}/events";
 
 const MUTUAL_ROOMS: &str = "/_matrix/client/v1/mutual_rooms";
 const MUTUAL_ROOMS_UNSTABLE: &str =

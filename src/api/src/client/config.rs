@@ -1,19 +1,20 @@
 //! Account data, called "client config" once.
 
-pub(crate) mod delete;
-
 use std::sync::Arc;
 
 use ruma_client_api::config::{
     get_global_account_data, get_room_account_data, set_global_account_data, set_room_account_data,
 };
-use ruma_common::RoomId;
+use ruma_common::{RoomId, UserId, api::error::DeserializationError};
+use serde::de::IgnoredAny;
+use serde_json::json;
 use storage::room::RoomNumber;
 
 use crate::{
     Args, Error, Result, Services,
     answer::{Json, raw},
     client::must_be,
+    endpoint::Own,
 };
 
 /// `PUT /_matrix/client/v3/user/{userId}/account_data/{type}`
@@ -82,28 +83,31 @@ pub(crate) async fn get_room(
 }
 
 /// `DELETE /_matrix/client/unstable/org.matrix.msc3391/user/{userId}/account_data/{type}`
-pub(crate) async fn delete_global(
-    services: Arc<Services>,
-    args: Args<delete::global::Request>,
-) -> Result<set_global_account_data::v3::Response> {
-    must_be(&args.requester, &args.request.user_id)?;
-    let (users, event_type) = (&services.users, &args.request.event_type);
-    let user = args.requester.user;
-    users.delete_account_data(user, None, event_type).await?;
-    Ok(set_global_account_data::v3::Response::new())
+pub(crate) async fn delete_global(services: Arc<Services>, call: Own<IgnoredAny>) -> Result<Json> {
+    let [user_id, event_type] = call.parameters()?;
+    delete(&services, &call, (user_id, None, event_type)).await
 }
 
 /// `DELETE /_matrix/client/unstable/org.matrix.msc3391/user/{userId}/rooms/{roomId}/account_data/{type}`
-pub(crate) async fn delete_room(
-    services: Arc<Services>,
-    args: Args<delete::room::Request>,
-) -> Result<set_room_account_data::v3::Response> {
-    must_be(&args.requester, &args.request.user_id)?;
-    let room = Some(known_room(&services, &args.request.room_id)?);
-    let (users, event_type) = (&services.users, &args.request.event_type);
-    let user = args.requester.user;
+pub(crate) async fn delete_room(services: Arc<Services>, call: Own<IgnoredAny>) -> Result<Json> {
+    let [user_id, room_id, event_type] = call.parameters()?;
+    delete(&services, &call, (user_id, Some(room_id), event_type)).await
+}
+
+/// MSC3391, which ruma does not know.
+async fn delete(
+    services: &Services,
+    call: &Own<IgnoredAny>,
+    (user_id, room_id, event_type): (&str, Option<&str>, &str),
+) -> Result<Json> {
+    let user_id = <&UserId>::try_from(user_id).map_err(DeserializationError::from)?;
+    must_be(&call.requester, user_id)?;
+    let room_id = room_id.map(<&RoomId>::try_from).transpose();
+    let room_id = room_id.map_err(DeserializationError::from)?;
+    let room = room_id.map(|id| known_room(services, id)).transpose()?;
+    let (users, user) = (&services.users, call.requester.user);
     users.delete_account_data(user, room, event_type).await?;
-    Ok(set_room_account_data::v3::Response::new())
+    Json::of(&json!({}))
 }
 
 /// What is kept about a room is kept about one that this server has heard of.

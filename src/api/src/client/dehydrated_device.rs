@@ -1,18 +1,16 @@
 //! Dehydrated devices (MSC3814).
 
-pub(crate) mod get_events_by_query;
-
 use std::sync::Arc;
 
 use ruma_client_api::dehydrated_device::{
     delete_dehydrated_device, get_dehydrated_device, get_events, put_dehydrated_device,
 };
 use ruma_common::OwnedDeviceId;
-use serde::Serialize;
+use serde::{Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use user::{Dehydrater, NewDehydratedDevice, key::KeyUpload};
 
-use crate::{Args, Result, Services, answer::Json};
+use crate::{Args, Error, Result, Services, answer::Json, endpoint::Own};
 
 #[derive(Serialize)]
 struct Device {
@@ -99,15 +97,18 @@ pub(crate) async fn events(
     })
 }
 
-/// `GET /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/{device_id}/events`: as the proposal has it now.
+/// `GET /_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/{device_id}/events`: as the proposal has it now. ruma has the
+/// older form.
 pub(crate) async fn events_by_query(
     services: Arc<Services>,
-    args: Args<get_events_by_query::Request>,
+    call: Own<IgnoredAny>,
 ) -> Result<Json> {
-    let (user, request) = (args.requester.user, args.request);
-    let from = request.from.as_deref();
-    let users = &services.users;
-    let found = users.dehydrated_events(user, &request.device_id, from, request.limit)?;
+    let [device_id] = call.parameters()?;
+    let from = call.query("from");
+    let limit = call.query("limit").map(str::parse::<usize>).transpose();
+    let limit = limit.map_err(|_| Error::invalid_param("limit is no number"))?;
+    let (users, user) = (&services.users, call.requester.user);
+    let found = users.dehydrated_events(user, device_id.into(), from, limit)?;
     // > The response must include a `next_batch` property if and only if there are more messages to be retrieved.
     Json::of(&Events {
         events: found.events,
