@@ -11,7 +11,8 @@ use serde_json::Value;
 use crate::{
     ledger::{Ledger, fault, room_path, text_at},
     reader::essence,
-    session::{Session, encode, events, text},
+    rules::{self, Place},
+    session::{Session, encode, text},
 };
 
 /// An event of a room.
@@ -37,6 +38,17 @@ pub struct History {
     visibilities: Vec<(usize, String)>,
     /// Where each user's membership changed.
     memberships: HashMap<String, Vec<(usize, String)>>,
+    /// How many members there were in front of each event.
+    joined: Vec<u64>,
+    /// Who made the room and may notify everybody.
+    creator: String,
+}
+
+/// The unread notifications and highlights: at least, and at most so many.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unread {
+    pub least: (u64, u64),
+    pub most: (u64, u64),
 }
 
 impl History {
@@ -70,6 +82,8 @@ impl History {
                 .collect(),
             visibilities: Vec::new(),
             memberships: HashMap::new(),
+            joined: Vec::new(),
+            creator: ledger.observer.user_id.clone(),
         };
         for event in &forth {
             history.add(event)?;
@@ -89,6 +103,7 @@ impl History {
             essence: essence(event),
         };
         let told = |field| text_at(&event.content, field).map(str::to_owned);
+        self.joined.push(self.count("join"));
         match (event.kind.as_str(), &event.state_key) {
             ("m.room.history_visibility", Some(_)) => {
                 let value = told("/history_visibility").unwrap_or_default();
@@ -142,6 +157,18 @@ impl History {
         let users = self.memberships.keys();
         let count = users.filter(|user_id| self.membership_now(user_id) == membership);
         count.count() as u64
+    }
+
+    /// The members now.
+    pub fn joined_now(&self) -> impl Iterator<Item = &str> {
+        let users = self.memberships.keys().map(String::as_str);
+        users.filter(|user_id| self.membership_now(user_id) == "join")
+    }
+
+    /// Whether messages in it are encrypted now.
+    pub fn is_encrypted(&self) -> bool {
+        let switches = |event: &Event| event.kind == "m.room.encryption";
+        self.events.iter().any(switches)
     }
 
     /// Where a user went out of the room.
@@ -285,9 +312,9 @@ impl History {
         threads
     }
 
-    /// The notifications and highlights that a joined user has not read, by the default push rules; and how that was
-    /// found.
-    pub fn unread(&self, ledger: &Ledger, user_id: &str) -> Result<((u64, u64), String)> {
+    /// The notifications and highlights that a joined user has not read, by the push rules that were in force when each
+    /// event was sent; and how that was found.
+    pub fn unread(&self, ledger: &Ledger, user_id: &str) -> Result<(Unread, String)> {
         let threads = self.threads(ledger);
         // How far each thread was read; the unthreaded mark counts for all.
         let mut everything = self.arrivals(user_id).last().copied().unwrap_or_default();
@@ -314,38 +341,62 @@ impl History {
             };
             *mark = (*mark).max(at);
         }
-        let (mut all, mut highlights) = (0, 0);
+        let book = ledger.book();
+        let at_first = rules::at_first();
+        let changes = book.rules.get(user_id).unwrap_or(&at_first);
+        let mut unread = Unread::default();
         let mut how = format!("all read to {everything}, threads to {marks:?}, unread");
         for (at, (event, thread)) in self.events.iter().zip(&threads).enumerate() {
             let read = everything.max(marks.get(thread).copied().unwrap_or_default());
-            if at > read && event.sender != user_id {
-                let (notifies, highlight) = event.notifies(user_id);
-                if notifies {
-                    let thread = thread.as_deref().unwrap_or("main");
-                    how.push_str(&format!(" {at}: {} {thread}", event.event_id));
-                }
-                all += u64::from(notifies);
-                highlights += u64::from(highlight);
+            if at <= read || event.sender == user_id || event.redacted {
+                continue;
+            }
+            // "Servers MUST NOT send notifications to clients about events sent by ignored users."
+            let ignores = self.ignores.get(user_id);
+            if ignores.is_some_and(|ignores| ignores.contains(&event.sender)) {
+                continue;
+            }
+            let place = Place {
+                event,
+                room: &self.room,
+                joined: self.joined.get(at).copied().unwrap_or_default(),
+                powerful: event.sender == self.creator,
+            };
+            let sent = book.sent.get(&event.event_id).copied();
+            let rules = rules::in_force(changes, sent.unwrap_or_default());
+            let judged: Vec<_> = rules
+                .iter()
+                .map(|rules| rules.judge(&place, user_id))
+                .collect();
+            let (notifies, highlights): (Vec<_>, Vec<_>) = judged.into_iter().unzip();
+            unread.add(&notifies, &highlights);
+            if notifies.contains(&1) {
+                let thread = thread.as_deref().unwrap_or("main");
+                how.push_str(&format!(
+                    " {at}: {} {thread} {notifies:?} {highlights:?}",
+                    event.event_id
+                ));
             }
         }
-        Ok(((all, highlights), how))
+        Ok((unread, how))
     }
 }
 
-impl Event {
-    /// Whether the event notifies somebody else with the default push rules, and whether it highlights.
-    fn notifies(&self, user_id: &str) -> (bool, bool) {
-        let told = |path| text_at(&self.content, path);
-        if self.redacted || told("/msgtype") == Some("m.notice") {
-            return (false, false);
-        }
-        let mentioned = events(&self.content, "/m.mentions/user_ids");
-        if mentioned.iter().any(|mentioned| mentioned == user_id) {
-            return (true, true);
-        }
-        let is_edit = told("/m.relates_to/rel_type") == Some("m.replace");
-        let is_message = ["m.room.message", "m.room.encrypted"].contains(&self.kind.as_str());
-        (is_message && !is_edit, false)
+impl Unread {
+    /// Adds what one event may have been.
+    fn add(&mut self, notifies: &[u64], highlights: &[u64]) {
+        let least = |may: &[u64]| may.iter().min().copied().unwrap_or_default();
+        let most = |may: &[u64]| may.iter().max().copied().unwrap_or_default();
+        self.least.0 += least(notifies);
+        self.least.1 += least(highlights);
+        self.most.0 += most(notifies);
+        self.most.1 += most(highlights);
+    }
+
+    /// Whether these may be the counts.
+    pub fn allows(&self, (notifications, highlights): (u64, u64)) -> bool {
+        (self.least.0..=self.most.0).contains(&notifications)
+            && (self.least.1..=self.most.1).contains(&highlights)
     }
 }
 

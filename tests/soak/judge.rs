@@ -3,15 +3,17 @@
 
 use std::{
     collections::{BTreeMap, HashMap},
-    io::Result,
+    io::{Error, Result},
 };
 
 use serde_json::Value;
 
 use crate::{
+    crypto,
     history::History,
     ledger::{Ledger, fault, room_path},
     reader::{Memory, Reader, Shown, Status},
+    rules,
     session::{Session, encode, events, text},
 };
 
@@ -39,6 +41,18 @@ pub async fn judge(
     histories: &BTreeMap<String, History>,
 ) -> Result<()> {
     let mut session = Session::new(&ledger.host);
+    let user_id = reader.person.user_id.as_str();
+    let rules = session.get(&reader.person.token, "/pushrules/").await?;
+    if reader.push_rules != rules {
+        let told = &reader.push_rules;
+        return fault(format!(
+            "{user_id} was told of the push rules {told}, which are {rules}"
+        ));
+    }
+    let compared = rules::now(ledger, user_id).compare(&rules);
+    compared.map_err(|error| Error::other(format!("{user_id}: {error}")))?;
+    let judged = crypto::judge(ledger, reader, histories).await;
+    judged.map_err(|error| Error::other(format!("the device of {user_id}: {error}")))?;
     for (room, history) in histories {
         let judged = match reader.rooms.get(room) {
             Some(memory) => judge_room(ledger, reader, memory, history)
@@ -54,7 +68,7 @@ pub async fn judge(
             Err(error) => Err(error),
         };
         if let Err(error) = result {
-            let (user_id, habits) = (&reader.person.user_id, &reader.habits);
+            let habits = &reader.habits;
             return fault(format!("{user_id} {habits:?} in {room}: {error}"));
         }
     }
@@ -88,8 +102,7 @@ fn judge_room(ledger: &Ledger, reader: &Reader, memory: &Memory, history: &Histo
         return Ok(());
     }
     let (unread, how) = history.unread(ledger, user_id)?;
-    // Whether the messages of ignored users count, is not judged here.
-    if memory.unread != unread && reader.person.ignores.is_empty() {
+    if !unread.allows(memory.unread) {
         return fault(format!(
             "unread {:?} instead of {unread:?}: {how}",
             memory.unread

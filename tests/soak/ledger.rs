@@ -1,26 +1,37 @@
 //! What is known besides the rooms themselves: who there is, what was acknowledged, what was read.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     io::{Error, Result},
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use serde_json::{Value, json};
 use tokio::sync::watch;
 
 use crate::{
+    READERS,
+    devices::DeviceBook,
     dice::Dice,
+    hand::Hand,
+    rules,
     session::{Session, encode, text},
 };
 
 /// So many of the last messages of a room are there to be answered, redacted or edited.
 const RECENT: usize = 30;
 
-/// A user and their access token.
+/// Everybody's.
+pub const PASSWORD: &str = "correct horse battery";
+
+/// A user, and their first device with its access token.
 #[derive(Clone, Debug)]
 pub struct Person {
     pub user_id: String,
+    pub device_id: String,
     pub token: String,
     /// Whose messages they do not want to see.
     pub ignores: Vec<String>,
@@ -51,11 +62,20 @@ pub struct Receipt {
     pub thread: Option<String>,
 }
 
+/// When something was asked for and when it was answered, by a clock that counts such moments.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Span {
+    pub begun: u64,
+    pub ended: u64,
+}
+
 /// What has been acknowledged so far.
 #[derive(Default)]
 pub struct Book {
     /// The room of every event whose id was answered.
     pub acknowledged: HashMap<String, String>,
+    /// When it was sent.
+    pub sent: HashMap<String, Span>,
     /// The relations of events, which a redaction takes from them.
     pub relations: HashMap<String, Relation>,
     /// The last messages of each room.
@@ -64,6 +84,33 @@ pub struct Book {
     pub receipts: HashMap<String, Vec<Receipt>>,
     /// The rooms.
     pub rooms: Vec<String>,
+    /// Those in which everything is encrypted.
+    pub encrypted: HashSet<String>,
+    /// The push rules of users, the newest last.
+    pub rules: HashMap<String, Vec<rules::Change>>,
+    /// The devices of everybody.
+    pub devices: DeviceBook,
+}
+
+impl Book {
+    /// How much was done.
+    pub fn tally(&self) -> String {
+        let receipts: usize = self.receipts.values().map(Vec::len).sum();
+        let rules: usize = self.rules.values().map(Vec::len).sum();
+        let (devices, claimed, messages) = self.devices.tally();
+        format!(
+            "{receipts} receipts, {rules} push rules, {devices} devices, {claimed} claimed keys, {messages} messages to \
+             devices"
+        )
+    }
+}
+
+/// What a room is to be.
+#[derive(Clone, Copy, Debug)]
+pub struct NewRoom<'a> {
+    pub version: &'a str,
+    pub visibility: &'a str,
+    pub encrypted: bool,
 }
 
 /// Shared by all who take part.
@@ -76,6 +123,7 @@ pub struct Ledger {
     pub acts: watch::Sender<u64>,
     /// Everybody gives up: somebody found a fault, or the round is over.
     pub stop: watch::Sender<bool>,
+    clock: AtomicU64,
     book: Mutex<Book>,
 }
 
@@ -89,14 +137,46 @@ impl Ledger {
             people.push(register(&mut session, &format!("person{number}")).await?);
         }
         ignore_some(&mut session, &mut people).await?;
-        Ok(Self {
+        let ledger = Self {
             host: host.to_owned(),
             observer,
             people,
             acts: watch::Sender::new(0),
-            stop: watch::Sender::new(false),
+            stop: watch::Sender::new(true),
+            clock: AtomicU64::new(1),
             book: Mutex::default(),
-        })
+        };
+        let mut hand = Hand {
+            ledger: &ledger,
+            session: &mut session,
+            dice: &mut Dice::new(0, 0),
+        };
+        for person in ledger.everybody() {
+            let device = (&*person.device_id, &*person.token);
+            hand.upload_identity(&person.user_id, device).await?;
+        }
+        Ok(ledger)
+    }
+
+    /// The people and the observer.
+    pub fn everybody(&self) -> impl Iterator<Item = &Person> {
+        self.people.iter().chain([&self.observer])
+    }
+
+    /// The people who read. The others have a writer each who acts for them where only one may.
+    pub fn readers(&self) -> &[Person] {
+        self.people.get(..READERS).unwrap_or_default()
+    }
+
+    /// A moment.
+    pub fn now(&self) -> u64 {
+        self.clock.fetch_add(1, Ordering::SeqCst)
+    }
+
+    /// From a moment until now.
+    pub fn since(&self, begun: u64) -> Span {
+        let ended = self.now();
+        Span { begun, ended }
     }
 
     /// What was acknowledged.
@@ -104,22 +184,30 @@ impl Ledger {
         self.book.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Makes a room of a version and a history visibility, in which everybody may do nearly everything.
-    pub async fn create_room(&self, version: &str, visibility: &str) -> Result<()> {
+    /// Makes a room in which everybody may do nearly everything.
+    pub async fn create_room(&self, room: NewRoom<'_>) -> Result<()> {
+        let mut state = vec![json!({
+            "type": "m.room.history_visibility",
+            "content": { "history_visibility": room.visibility },
+        })];
+        if room.encrypted {
+            state.push(json!({ "type": "m.room.encryption", "content": encryption() }));
+        }
         let body = json!({
-            "room_version": version,
+            "room_version": room.version,
             "preset": "public_chat",
-            "initial_state": [{
-                "type": "m.room.history_visibility",
-                "content": { "history_visibility": visibility },
-            }],
+            "initial_state": state,
             "power_level_content_override": { "state_default": 0, "invite": 0 },
         });
         let mut session = Session::new(&self.host);
         let token = &self.observer.token;
         let answer = session.call(token, ("POST", "/createRoom"), Some(&body));
-        let room = text(&answer.await?.ok()?, "room_id")?;
-        self.book().rooms.push(room);
+        let room_id = text(&answer.await?.ok()?, "room_id")?;
+        let mut book = self.book();
+        if room.encrypted {
+            book.encrypted.insert(room_id.clone());
+        }
+        book.rooms.push(room_id);
         Ok(())
     }
 
@@ -134,11 +222,19 @@ impl Ledger {
         dice.pick(book.recent.get(room)?).cloned()
     }
 
-    /// Notes an acknowledged event.
-    pub fn note_event(&self, room: &str, event_id: &str, relation: Option<Relation>) {
+    /// Notes an acknowledged event, and when it was begun.
+    pub fn note_event(&self, room: &str, event_id: &str, begun: u64) {
+        let span = self.since(begun);
         let mut book = self.book();
         book.acknowledged
             .insert(event_id.to_owned(), room.to_owned());
+        // State that says the same again is the event that was there.
+        book.sent.entry(event_id.to_owned()).or_insert(span);
+    }
+
+    /// Notes to what an acknowledged event relates.
+    pub fn note_relation(&self, event_id: &str, relation: Option<Relation>) {
+        let mut book = self.book();
         if let Some(relation) = relation {
             book.relations.insert(event_id.to_owned(), relation);
         }
@@ -185,16 +281,22 @@ impl Ledger {
     }
 }
 
+/// The content of `m.room.encryption`.
+pub fn encryption() -> Value {
+    json!({ "algorithm": "m.megolm.v1.aes-sha2" })
+}
+
 async fn register(session: &mut Session, name: &str) -> Result<Person> {
     let body = json!({
         "username": name,
-        "password": "correct horse battery",
+        "password": PASSWORD,
         "auth": { "type": "m.login.dummy" },
     });
     let answer = session.call("", ("POST", "/register"), Some(&body)).await?;
     let answer = answer.ok()?;
     Ok(Person {
         user_id: text(&answer, "user_id")?,
+        device_id: text(&answer, "device_id")?,
         token: text(&answer, "access_token")?,
         ignores: Vec::new(),
     })

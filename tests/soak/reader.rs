@@ -1,7 +1,7 @@
 //! A client that remembers everything it is shown: it syncs with a small timeline and fills the gaps.
 
 use std::{
-    collections::{BTreeMap, HashMap, HashSet},
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
     io::{Error, Result},
     sync::Arc,
 };
@@ -9,7 +9,9 @@ use std::{
 use serde_json::{Value, json};
 
 use crate::{
+    crypto::Crypto,
     dice::Dice,
+    hand::Hand,
     ledger::{Ledger, Person, Receipt, fault, room_path, text_at},
     session::{Session, encode, events, text},
 };
@@ -75,6 +77,11 @@ pub struct Reader {
     pub person: Person,
     pub habits: Habits,
     pub rooms: BTreeMap<String, Memory>,
+    pub crypto: Crypto,
+    /// The account data `m.push_rules`.
+    pub push_rules: Value,
+    /// Another reads at the same device, and has read already what it is sent.
+    pub is_fresh: bool,
     ledger: Arc<Ledger>,
     session: Session,
     dice: Dice,
@@ -89,6 +96,9 @@ impl Reader {
             person: person.clone(),
             habits,
             rooms: BTreeMap::new(),
+            crypto: Crypto::default(),
+            push_rules: Value::Null,
+            is_fresh: false,
             ledger: ledger.clone(),
             session: Session::new(&ledger.host),
             dice,
@@ -112,7 +122,7 @@ impl Reader {
     }
 
     async fn step(&mut self) -> Result<()> {
-        match self.dice.below(10) {
+        match self.dice.below(12) {
             // Away for a while.
             0..3 => {
                 let acts = self.dice.below(60);
@@ -120,11 +130,51 @@ impl Reader {
             }
             // The answer is lost on its way.
             3 => drop(self.ask(100).await?),
-            4 => self.mark_read().await?,
-            5 if self.dice.chance(10) => self.forget().await?,
-            _ => drop(self.sync(200).await?),
+            4 if self.dice.chance(10) => self.forget().await?,
+            _ => {
+                self.sync(200).await?;
+                self.upload_keys().await?;
+                if self.dice.chance(40) {
+                    self.mark_read().await?;
+                }
+                if self.dice.chance(20) {
+                    self.change_own().await?;
+                }
+            }
         }
         Ok(())
+    }
+
+    /// Changes what is the user's own: their push rules, their devices.
+    async fn change_own(&mut self) -> Result<()> {
+        let (ledger, person) = (self.ledger.clone(), self.person.clone());
+        let rooms = ledger.rooms();
+        let room = self.dice.pick(&rooms).cloned().unwrap_or_default();
+        let is_device = self.dice.chance(30);
+        let mut hand = self.hand(&ledger);
+        match is_device {
+            true => hand.change_devices(&person).await,
+            false => hand.change_rules(&person, &room).await,
+        }
+    }
+
+    /// As clients do when they are told that few keys are left.
+    async fn upload_keys(&mut self) -> Result<()> {
+        let (ledger, person) = (self.ledger.clone(), self.person.clone());
+        let fallback = !self.crypto.has_fallback;
+        if self.crypto.one_time_keys < 5 {
+            let mut hand = self.hand(&ledger);
+            hand.upload_one_time_keys(&person, fallback).await?;
+        }
+        Ok(())
+    }
+
+    fn hand<'a>(&'a mut self, ledger: &'a Ledger) -> Hand<'a> {
+        Hand {
+            ledger,
+            session: &mut self.session,
+            dice: &mut self.dice,
+        }
     }
 
     /// Syncs until there is nothing more.
@@ -152,10 +202,12 @@ impl Reader {
         self.session.get(&self.person.token, &path).await
     }
 
-    /// One sync; whether there was something in its rooms.
+    /// One sync; whether there was something in its rooms or for the device.
     async fn sync(&mut self, timeout: u64) -> Result<bool> {
+        // Memberships change while everybody acts.
+        let certain = self.ledger.is_stopped();
         let answer = self.ask(timeout).await?;
-        let mut something = false;
+        let mut something = Crypto::is_in(&answer);
         for (section, status) in [
             ("join", Status::Joined),
             ("leave", Status::Left),
@@ -170,8 +222,44 @@ impl Reader {
                 }
             }
         }
+        for event in events(&answer, "/account_data/events") {
+            if text(event, "type")? == "m.push_rules" {
+                self.push_rules = event["content"].clone();
+            }
+        }
+        let changed = self.crypto.take(&answer)?;
+        let token = self.person.token.clone();
+        if self.since.is_none() {
+            let users = self.encrypted_with().await?;
+            self.crypto.begin(&users, certain);
+            self.crypto.ask(&mut self.session, &token, users).await?;
+        }
+        self.crypto.ask(&mut self.session, &token, changed).await?;
         self.since = Some(text(&answer, "next_batch")?);
         Ok(something)
+    }
+
+    /// The user, and who shares an encrypted room with them.
+    async fn encrypted_with(&mut self) -> Result<BTreeSet<String>> {
+        let mut users = BTreeSet::from([self.person.user_id.clone()]);
+        let encryption = ("m.room.encryption".to_owned(), String::new());
+        for (room, memory) in &self.rooms {
+            if memory.status != Status::Joined || !memory.state.contains_key(&encryption) {
+                continue;
+            }
+            let path = room_path(room, "joined_members");
+            let call = ("GET", path.as_str());
+            let answer = self.session.call(&self.person.token, call, None).await?;
+            // Not in the room any more.
+            let members = answer.body["joined"].as_object();
+            users.extend(
+                members
+                    .into_iter()
+                    .flatten()
+                    .map(|(user_id, _)| user_id.clone()),
+            );
+        }
+        Ok(users)
     }
 
     async fn take(&mut self, room: &str, status: Status, told: &Value) -> Result<()> {

@@ -24,6 +24,8 @@ pub struct Answer {
     pub status: u16,
     /// The body.
     pub body: Value,
+    /// How often it was asked for: what was done by the others before is not known.
+    pub tries: u64,
 }
 
 impl Answer {
@@ -54,7 +56,7 @@ impl Session {
     ) -> Result<Answer> {
         let begin = Instant::now();
         let body = body.map(Value::to_string);
-        loop {
+        for tries in 1.. {
             match self.once(token, (method, path), body.as_deref()).await {
                 // The server is going down and says so.
                 Ok(answer) if answer.status == 503 => {}
@@ -62,13 +64,14 @@ impl Session {
                     let failed = format!("{method} {path}: {} {}", answer.status, answer.body);
                     return Err(Error::other(failed));
                 }
-                Ok(answer) => return Ok(answer),
+                Ok(answer) => return Ok(Answer { tries, ..answer }),
                 Err(error) if begin.elapsed() > PATIENCE => return Err(error),
                 Err(_) => {}
             }
             self.client = None;
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+        Err(Error::other("asked too often"))
     }
 
     async fn once(
@@ -86,6 +89,7 @@ impl Session {
         Ok(Answer {
             status: answer.status,
             body: serde_json::from_slice(&answer.body)?,
+            tries: 1,
         })
     }
 

@@ -5,8 +5,11 @@ use std::{io::Result, sync::Arc};
 use serde_json::{Value, json};
 
 use crate::{
+    READERS,
     dice::Dice,
-    ledger::{Ledger, Person, Recent, Relation, fault, room_path},
+    hand::Hand,
+    ledger::{Ledger, Person, Recent, Relation, encryption, fault, room_path},
+    rules::WORDS,
     session::{Answer, Session, encode, text},
 };
 
@@ -16,6 +19,8 @@ pub struct Writer {
     session: Session,
     dice: Dice,
     name: String,
+    /// For whom nobody else acts where only one may.
+    own: Person,
     acts: u64,
     refused: u64,
 }
@@ -35,12 +40,15 @@ const CHANGES: [(u64, Change); 6] = [
 
 impl Writer {
     /// A writer of a round.
-    pub fn new(ledger: &Arc<Ledger>, seed: u64, (round, number): (u64, u64)) -> Self {
+    pub fn new(ledger: &Arc<Ledger>, seed: u64, (round, number): (u64, usize)) -> Self {
+        let own = ledger.people.get(READERS + number);
+        let stream = 1_000_000 + round * 1_000 + number as u64;
         Self {
             ledger: ledger.clone(),
             session: Session::new(&ledger.host),
-            dice: Dice::new(seed, 1_000_000 + round * 1_000 + number),
+            dice: Dice::new(seed, stream),
             name: format!("w{round}.{number}"),
+            own: own.unwrap_or(&ledger.observer).clone(),
             acts: 0,
             refused: 0,
         }
@@ -72,7 +80,10 @@ impl Writer {
         let Some(person) = self.dice.pick(&ledger.people).cloned() else {
             return fault("no people");
         };
-        match self.dice.below(100) {
+        match self.dice.below(115) {
+            100..113 => self.tend_devices(&person).await,
+            113 => self.say(&ledger.observer, &room).await,
+            114 if self.dice.chance(10) => self.encrypt(&room).await,
             0..50 => self.say(&person, &room).await,
             50..62 => self.set_state(&person, &room).await,
             62..68 => self.redact(&room).await,
@@ -80,6 +91,47 @@ impl Writer {
             71..72 => self.change_visibility(&room).await,
             _ => self.change_membership(&person, &room).await,
         }
+    }
+
+    /// What clients do for encryption.
+    async fn tend_devices(&mut self, person: &Person) -> Result<()> {
+        let (ledger, own) = (self.ledger.clone(), self.own.clone());
+        let mut hand = Hand {
+            ledger: &ledger,
+            session: &mut self.session,
+            dice: &mut self.dice,
+        };
+        match hand.dice.below(13) {
+            0..3 => hand.change_devices(&own).await,
+            3..7 => match hand.dice.pick(ledger.readers()) {
+                Some(of) => hand.claim_key(person, of).await,
+                None => fault("no readers"),
+            },
+            _ => hand.send_to_device(person).await,
+        }
+    }
+
+    async fn encrypt(&mut self, room: &str) -> Result<()> {
+        if self.ledger.book().encrypted.contains(room) {
+            return Ok(());
+        }
+        let by = self.ledger.observer.clone();
+        let path = room_path(room, "state/m.room.encryption/");
+        let begun = self.ledger.now();
+        let answer = self.ask(&by.token, ("PUT", &path), &encryption()).await?;
+        self.note(room, &answer, begun)?;
+        self.ledger.book().encrypted.insert(room.to_owned());
+        Ok(())
+    }
+
+    /// Notes an event if it was accepted. Returns its id.
+    fn note(&self, room: &str, answer: &Answer, begun: u64) -> Result<Option<String>> {
+        if answer.status != 200 {
+            return Ok(None);
+        }
+        let event_id = text(&answer.body, "event_id")?;
+        self.ledger.note_event(room, &event_id, begun);
+        Ok(Some(event_id))
     }
 
     async fn ask(&mut self, token: &str, call: (&str, &str), body: &Value) -> Result<Answer> {
@@ -94,55 +146,16 @@ impl Writer {
 
     async fn say(&mut self, person: &Person, room: &str) -> Result<()> {
         let ledger = self.ledger.clone();
-        let number = self.acts;
-        let name = self.name.clone();
-        let mut content =
-            json!({ "msgtype": "m.text", "body": format!("{name} {number}"), "m.mentions": {} });
-        let mut event_type = "m.room.message";
-        let mut relation = None;
-        match self.dice.below(20) {
-            0..2 => content["msgtype"] = json!("m.notice"),
-            2..5 => {
-                let mentioned = self.dice.pick(&ledger.people);
-                content["m.mentions"]["user_ids"] = json!([mentioned.map(|who| &who.user_id)]);
-            }
-            5 => {
-                event_type = "m.room.encrypted";
-                content = json!({ "algorithm": "m.megolm.v1.aes-sha2", "ciphertext": number.to_string() });
-            }
-            6..9 => {
-                relation = self
-                    .related(room, "m.thread", |message| message.in_main)
-                    .await;
-            }
-            9 => {
-                relation = self.related(room, "m.annotation", |_| true).await;
-                if relation.is_some() {
-                    event_type = "m.reaction";
-                    content = json!({});
-                }
-            }
-            10 => {
-                let own = |message: &Recent| message.sender == person.user_id;
-                relation = self.related(room, "m.replace", own).await;
-                if relation.is_some() {
-                    content["m.new_content"] = content.clone();
-                }
-            }
-            _ => {}
-        }
-        if let Some(Relation { rel_type, parent }) = &relation {
-            content["m.relates_to"] = json!({ "rel_type": rel_type, "event_id": parent });
-            if event_type == "m.reaction" {
-                content["m.relates_to"]["key"] = json!(number.to_string());
-            }
-        }
-        let path = room_path(room, &format!("send/{event_type}/{name}.{number}"));
+        let (event_type, content, relation) = self.message(person, room);
+        let path = room_path(
+            room,
+            &format!("send/{event_type}/{}.{}", self.name, self.acts),
+        );
+        let begun = ledger.now();
         let answer = self.ask(&person.token, ("PUT", &path), &content).await?;
-        if answer.status == 200 {
-            let event_id = text(&answer.body, "event_id")?;
+        if let Some(event_id) = self.note(room, &answer, begun)? {
             let in_main = relation.is_none();
-            ledger.note_event(room, &event_id, relation);
+            ledger.note_relation(&event_id, relation);
             let sender = person.user_id.clone();
             let message = Recent {
                 event_id,
@@ -154,8 +167,58 @@ impl Writer {
         Ok(())
     }
 
+    /// Something to say: its type, its content, and to what it relates.
+    fn message(&mut self, person: &Person, room: &str) -> (&'static str, Value, Option<Relation>) {
+        let ledger = self.ledger.clone();
+        let mut body = format!("{} {}", self.name, self.acts);
+        if self.dice.chance(30) {
+            let word = self.dice.pick(&WORDS).copied().unwrap_or_default();
+            body.push_str(&format!(" {}!", word.to_uppercase()));
+        }
+        let mut content = json!({ "msgtype": "m.text", "body": body, "m.mentions": {} });
+        let mut event_type = "m.room.message";
+        let mut relation = None;
+        match self.dice.below(20) {
+            0..2 => content["msgtype"] = json!("m.notice"),
+            2..5 => {
+                let mentioned = self.dice.pick(&ledger.people);
+                content["m.mentions"]["user_ids"] = json!([mentioned.map(|who| &who.user_id)]);
+            }
+            5 => content["m.mentions"]["room"] = json!(true),
+            6..9 => {
+                relation = self.related(room, "m.thread", |message| message.in_main);
+            }
+            9 => {
+                relation = self.related(room, "m.annotation", |_| true);
+                if relation.is_some() {
+                    event_type = "m.reaction";
+                    content = json!({});
+                }
+            }
+            10 => {
+                let own = |message: &Recent| message.sender == person.user_id;
+                relation = self.related(room, "m.replace", own);
+                if relation.is_some() {
+                    content["m.new_content"] = content.clone();
+                }
+            }
+            _ => {}
+        }
+        if event_type == "m.room.message" && ledger.book().encrypted.contains(room) {
+            event_type = "m.room.encrypted";
+            content = json!({ "algorithm": "m.megolm.v1.aes-sha2", "ciphertext": body });
+        }
+        if let Some(Relation { rel_type, parent }) = &relation {
+            content["m.relates_to"] = json!({ "rel_type": rel_type, "event_id": parent });
+            if event_type == "m.reaction" {
+                content["m.relates_to"]["key"] = json!(self.acts.to_string());
+            }
+        }
+        (event_type, content, relation)
+    }
+
     /// A relation to one of the last messages, if one is found that suits.
-    async fn related(
+    fn related(
         &mut self,
         room: &str,
         rel_type: &str,
@@ -188,11 +251,9 @@ impl Writer {
             ),
         };
         let path = room_path(room, &format!("state/{kind}"));
+        let begun = self.ledger.now();
         let answer = self.ask(&person.token, ("PUT", &path), &content).await?;
-        if answer.status == 200 {
-            let event_id = text(&answer.body, "event_id")?;
-            self.ledger.note_event(room, &event_id, None);
-        }
+        self.note(room, &answer, begun)?;
         Ok(())
     }
 
@@ -215,11 +276,9 @@ impl Writer {
             self.acts
         );
         let path = room_path(room, &rest);
+        let begun = ledger.now();
         let answer = self.ask(&by.token, ("PUT", &path), &json!({})).await?;
-        if answer.status == 200 {
-            let event_id = text(&answer.body, "event_id")?;
-            ledger.note_event(room, &event_id, None);
-        }
+        self.note(room, &answer, begun)?;
         Ok(())
     }
 
@@ -236,7 +295,9 @@ impl Writer {
         let path = room_path(room, "state/m.room.history_visibility/");
         let token = self.ledger.observer.token.clone();
         let content = json!({ "history_visibility": value });
-        self.ask(&token, ("PUT", &path), &content).await?;
+        let begun = self.ledger.now();
+        let answer = self.ask(&token, ("PUT", &path), &content).await?;
+        self.note(room, &answer, begun)?;
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 // Files as clients make and show them: a picture, and requests with the access token of a person.
 
 import { crc32, deflateSync } from "node:zlib";
+import { Attachment, EncryptedAttachment } from "@matrix-org/matrix-sdk-crypto-wasm";
 
 // A PNG of one colour.
 export function picture(width, height, colour) {
@@ -38,4 +39,32 @@ export async function show(person, uri, ...size) {
 
 export async function bytesOf(answer) {
     return Buffer.from(await answer.arrayBuffer());
+}
+
+// A file that only those read who have its `EncryptedFile`, which is returned. The SDK must have begun with encryption.
+export async function uploadEncrypted(person, bytes) {
+    const encrypted = Attachment.encrypt(bytes);
+    const url = await upload(person, encrypted.encryptedData, "application/octet-stream");
+    return { url, ...JSON.parse(encrypted.mediaEncryptionInfo) };
+}
+
+// What is stored of it, and what it is.
+export async function showEncrypted(person, { url, ...info }) {
+    const stored = await bytesOf(await show(person, url));
+    return [stored, Buffer.from(Attachment.decrypt(new EncryptedAttachment(stored, JSON.stringify(info))))];
+}
+
+// The content of a voice message, as Element makes it.
+export function voiceMessage(file, size) {
+    const duration = 4_200;
+    return {
+        "msgtype": "m.audio",
+        "body": "Voice message.ogg",
+        file,
+        "info": { mimetype: "audio/ogg", size, duration },
+        "org.matrix.msc1767.text": "Voice message",
+        "org.matrix.msc1767.file": { file, name: "Voice message.ogg", mimetype: "audio/ogg", size },
+        "org.matrix.msc1767.audio": { duration, waveform: [0, 256, 1_024, 512, 3] },
+        "org.matrix.msc3245.voice": {},
+    };
 }

@@ -1,6 +1,8 @@
 """matrix-nio people who are told by JSON lines on standard input what to do, and answer by lines on standard output."""
 
 import asyncio
+import base64
+import io
 import json
 import os
 import sys
@@ -9,6 +11,7 @@ import traceback
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "nio"))
 
 import nio  # noqa: E402
+from nio.crypto.attachments import decrypt_attachment  # noqa: E402
 from person import Person, ok  # noqa: E402
 
 
@@ -50,6 +53,25 @@ class Company:
 
     async def say(self, who, room_id, body):
         await self.people[who].send(room_id, {"msgtype": "m.text", "body": body})
+
+    async def say_file(self, who, room_id, content, file):
+        """A message with a file, which is encrypted: its `file` is put into the content."""
+        person, file = self.people[who], base64.b64decode(file)
+        upload, keys = await person.client.upload(
+            lambda *_: io.BytesIO(file), "application/octet-stream", encrypt=True, filesize=len(file)
+        )
+        uri = ok(upload, nio.UploadResponse).content_uri
+        await person.send(room_id, {**content, "file": {"url": uri, **keys}})
+
+    async def file(self, who, room_id, body):
+        """The content of a message with an encrypted file, what is stored of the file, and what it is."""
+        person = self.people[who]
+        event = await person.sees(room_id, body)
+        assert event.decrypted
+        stored = ok(await person.client.download(event.url), nio.MemoryDownloadResponse).body
+        file = decrypt_attachment(stored, event.key["k"], event.hashes["sha256"], event.iv)
+        text = [base64.b64encode(part).decode() for part in (stored, file)]
+        return {"content": event.source["content"], "stored": text[0], "file": text[1]}
 
     async def seen(self, who, room_id, bodies):
         """Those of the messages that have not been seen after a while, and how many could not be decrypted."""

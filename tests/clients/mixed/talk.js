@@ -1,14 +1,17 @@
 // Two people at matrix-js-sdk and one at matrix-nio, in one encrypted room: every message is read by every device that
 // was there when it was sent, while devices come and go and the server is restarted and killed.
 
+import assert from "node:assert";
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
+import { showEncrypted, uploadEncrypted, voiceMessage } from "../js-sdk/files.js";
 import { Person } from "../js-sdk/person.js";
 import { Server } from "../js-sdk/server.js";
 
 const MESSAGES = Number(process.argv[2]);
 // After so many messages everybody reads what was said.
 const ROUND = 10;
+const VOICE = Buffer.from(`OggS${"\0\x02voice".repeat(4_000)}`, "latin1");
 
 // The matrix-nio people, in a process of their own.
 class Pipe {
@@ -68,6 +71,20 @@ class JsDevice {
         await this.person.client.sendTextMessage(roomId, body);
     }
 
+    // A voice message, whose content is returned.
+    async speak(roomId) {
+        const content = voiceMessage(await uploadEncrypted(this.person, VOICE), VOICE.length);
+        await this.person.client.sendMessage(roomId, content);
+        return content;
+    }
+
+    // Its content, what is stored of it, and what was said.
+    async hear(roomId, body) {
+        const event = await this.person.sees(roomId, body);
+        const [stored, file] = await showEncrypted(this.person, event.getContent().file);
+        return { content: event.getContent(), stored, file };
+    }
+
     async missing() {
         const missing = () => this.expected.filter((body) => !this.bodies.has(body));
         await this.person.until("the messages", () => missing().length === 0).catch(() => {});
@@ -103,6 +120,20 @@ class NioDevice {
 
     say(roomId, body) {
         return this.pipe.tell("say", this.who, roomId, body);
+    }
+
+    // Its keys are made here: what they are is not said.
+    async speak(roomId) {
+        const content = { ...voiceMessage(undefined, VOICE.length), body: "Voice of nio.ogg" };
+        delete content["org.matrix.msc1767.file"];
+        await this.pipe.tell("say_file", this.who, roomId, content, VOICE.toString("base64"));
+        return content;
+    }
+
+    async hear(roomId, body) {
+        const { content, ...bytes } = await this.pipe.tell("file", this.who, roomId, body);
+        const [stored, file] = [bytes.stored, bytes.file].map((text) => Buffer.from(text, "base64"));
+        return { content, stored, file };
     }
 
     async missing(roomId) {
@@ -170,6 +201,16 @@ try {
         await device.leave();
         for (const other of devices) await other.learns(device.userId, device.deviceId, false);
     };
+    for (const [speaker, hearers] of [[alice, [bob, carol]], [carol, [alice, bob]]]) {
+        const said = await speaker.speak(roomId);
+        for (const hearer of hearers) {
+            const { content, stored, file } = await hearer.hear(roomId, said.body);
+            assert.deepEqual(file, VOICE);
+            assert.notDeepEqual(stored, VOICE);
+            assert.deepEqual({ ...content, file: undefined }, { ...said, file: undefined });
+            passed += 1;
+        }
+    }
     let phone;
     let laptop;
     const events = [
