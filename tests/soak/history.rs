@@ -4,13 +4,14 @@
 use std::{
     collections::{HashMap, HashSet},
     io::{Error, Result},
+    sync::OnceLock,
 };
 
 use serde_json::Value;
 
 use crate::{
     ledger::{Ledger, fault, room_path, text_at},
-    reader::essence,
+    memory::essence,
     rules::{self, Place},
     session::{Session, encode, text},
 };
@@ -40,6 +41,14 @@ pub struct History {
     memberships: HashMap<String, Vec<(usize, String)>>,
     /// How many members there were in front of each event.
     joined: Vec<u64>,
+    /// Where each user last came into the room.
+    last_arrivals: HashMap<String, usize>,
+    /// The events of each thread, which were not redacted.
+    threads: HashMap<String, Vec<usize>>,
+    /// The thread in which each event counts as unread.
+    counted_in: OnceLock<Vec<Option<String>>>,
+    /// The state behind all events.
+    state: HashMap<(String, String), String>,
     /// Who made the room and may notify everybody.
     creator: String,
 }
@@ -83,6 +92,10 @@ impl History {
             visibilities: Vec::new(),
             memberships: HashMap::new(),
             joined: Vec::new(),
+            last_arrivals: HashMap::new(),
+            threads: HashMap::new(),
+            counted_in: OnceLock::new(),
+            state: HashMap::new(),
             creator: ledger.observer.user_id.clone(),
         };
         for event in &forth {
@@ -103,7 +116,23 @@ impl History {
             essence: essence(event),
         };
         let told = |field| text_at(&event.content, field).map(str::to_owned);
-        self.joined.push(self.count("join"));
+        let joined = match self.events.last() {
+            // As many as there were, where nobody moved.
+            Some(last) if last.kind != "m.room.member" => self.joined.last().copied(),
+            _ => None,
+        };
+        self.joined
+            .push(joined.unwrap_or_else(|| self.count("join")));
+        if let Some(state_key) = &event.state_key {
+            let key = (event.kind.clone(), state_key.clone());
+            self.state.insert(key, event.event_id.clone());
+        }
+        if !event.redacted
+            && told("/m.relates_to/rel_type").as_deref() == Some("m.thread")
+            && let Some(root) = told("/m.relates_to/event_id")
+        {
+            self.threads.entry(root).or_default().push(at);
+        }
         match (event.kind.as_str(), &event.state_key) {
             ("m.room.history_visibility", Some(_)) => {
                 let value = told("/history_visibility").unwrap_or_default();
@@ -111,6 +140,9 @@ impl History {
             }
             ("m.room.member", Some(user_id)) => {
                 let membership = told("/membership").unwrap_or_default();
+                if membership == "join" && self.membership_now(user_id) != "join" {
+                    self.last_arrivals.insert(user_id.clone(), at);
+                }
                 let own = self.memberships.entry(user_id.clone()).or_default();
                 own.push((at, membership));
             }
@@ -131,6 +163,9 @@ impl History {
 
     /// The event ids of the state in front of a place, by type and state key.
     pub fn state_before(&self, end: usize) -> HashMap<(String, String), String> {
+        if end >= self.events.len() {
+            return self.state.clone();
+        }
         let mut state = HashMap::new();
         for event in self.events.iter().take(end) {
             if let Some(state_key) = &event.state_key {
@@ -206,17 +241,8 @@ impl History {
     /// The threads that a member is told of, the latest activity first: the root, the newest event that they see, how many
     /// there are of those whom they do not ignore, and whether they take part.
     pub fn threads_of(&self, user_id: &str) -> Vec<(String, String, u64, bool)> {
-        let mut threads: HashMap<&str, Vec<usize>> = HashMap::new();
-        for (at, event) in self.events.iter().enumerate() {
-            let told = |path| text_at(&event.content, path).filter(|_| !event.redacted);
-            if told("/m.relates_to/rel_type") == Some("m.thread")
-                && let Some(root) = told("/m.relates_to/event_id")
-            {
-                threads.entry(root).or_default().push(at);
-            }
-        }
+        let threads = self.threads.iter();
         let mut told: Vec<_> = threads
-            .into_iter()
             .filter_map(|(root, places)| {
                 let at = *self.places.get(root)?;
                 let (own, last) = (self.events.get(at)?, *places.last()?);
@@ -229,7 +255,7 @@ impl History {
                 let takes_part =
                     own.sender == user_id || events().any(|event| event.sender == user_id);
                 let thread = (
-                    root.to_owned(),
+                    root.clone(),
                     latest.event_id.clone(),
                     count as u64,
                     takes_part,
@@ -255,7 +281,10 @@ impl History {
         let Some(event) = self.events.get(at) else {
             return false;
         };
-        let joined_later = self.arrivals(user_id).iter().any(|join| *join > at);
+        let joined_later = self
+            .last_arrivals
+            .get(user_id)
+            .is_some_and(|join| *join > at);
         let membership = self.membership(user_id, at);
         let visibility = before(&self.visibilities, at).unwrap_or("shared");
         let allows = |visibility: &str, membership: &str| match visibility {
@@ -291,7 +320,7 @@ impl History {
 
     /// The thread of each event: its root, or `None` for the main timeline. What was redacted is in no thread any more for
     /// those that come later.
-    fn threads(&self, ledger: &Ledger) -> Vec<Option<String>> {
+    fn find_threads(&self, ledger: &Ledger) -> Vec<Option<String>> {
         let (book, mut redacted) = (ledger.book(), HashSet::new());
         let mut threads: Vec<Option<String>> = Vec::new();
         for event in &self.events {
@@ -315,11 +344,11 @@ impl History {
     /// The notifications and highlights that a joined user has not read, by the push rules that were in force when each
     /// event was sent; and how that was found.
     pub fn unread(&self, ledger: &Ledger, user_id: &str) -> Result<(Unread, String)> {
-        let threads = self.threads(ledger);
+        let threads = self.counted_in.get_or_init(|| self.find_threads(ledger));
         // How far each thread was read; the unthreaded mark counts for all.
         let mut everything = self.arrivals(user_id).last().copied().unwrap_or_default();
         let mut marks: HashMap<Option<String>, usize> = HashMap::new();
-        for (at, (event, thread)) in self.events.iter().zip(&threads).enumerate() {
+        for (at, (event, thread)) in self.events.iter().zip(threads).enumerate() {
             // A changed name, carried into the room for its user, reads nothing.
             let is_carried = self.is_own_membership(user_id, at)
                 && self.membership(user_id, at) == "join"
@@ -346,7 +375,7 @@ impl History {
         let changes = book.rules.get(user_id).unwrap_or(&at_first);
         let mut unread = Unread::default();
         let mut how = format!("all read to {everything}, threads to {marks:?}, unread");
-        for (at, (event, thread)) in self.events.iter().zip(&threads).enumerate() {
+        for (at, (event, thread)) in self.events.iter().zip(threads).enumerate() {
             let read = everything.max(marks.get(thread).copied().unwrap_or_default());
             if at <= read || event.sender == user_id || event.redacted {
                 continue;

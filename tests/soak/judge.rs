@@ -12,7 +12,8 @@ use crate::{
     crypto,
     history::History,
     ledger::{Ledger, fault, room_path},
-    reader::{Memory, Reader, Shown, Status},
+    memory::{Memory, Shown, Status},
+    reader::Reader,
     rules,
     session::{Session, encode, events, text},
 };

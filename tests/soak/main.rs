@@ -23,6 +23,7 @@ mod hand;
 mod history;
 mod judge;
 mod ledger;
+mod memory;
 mod reader;
 mod rules;
 mod session;
