@@ -120,15 +120,11 @@ async fn stalled_disk() -> Result<()> {
         .await
         .unwrap_or_else(|_| Err(std::io::Error::other("reads stopped with the disk")));
     disk.resume();
-    tokio::time::sleep(Duration::from_millis(300)).await;
+    let arrives = async { while witness.sees_nothing_new(&server.host).await.is_ok() {} };
+    let arrived = tokio::time::timeout(Duration::from_secs(10), arrives).await;
     for sender in &sending {
         sender.abort();
     }
     unseen?;
-    if witness.sees_nothing_new(&server.host).await.is_ok() {
-        return Err(std::io::Error::other(
-            "nothing arrived after the disk went on",
-        ));
-    }
-    Ok(())
+    arrived.map_err(|_| std::io::Error::other("nothing arrived after the disk went on"))
 }

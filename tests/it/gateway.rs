@@ -8,6 +8,8 @@ use std::{
 use axum::{Json, Router, extract::State, http::StatusCode, routing::post};
 use serde_json::{Value, json};
 
+use crate::server::until;
+
 /// What the gateway answers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Behaviour {
@@ -59,14 +61,11 @@ impl Gateway {
 
     /// What it was told, once it was told so often.
     pub async fn told(&self, times: usize) -> Vec<Value> {
-        for _ in 0..1_500 {
+        let enough = async || {
             let told = self.shared.told.lock().unwrap().clone();
-            if told.len() >= times {
-                return told;
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        panic!("told {:?}", self.shared.told.lock().unwrap());
+            (told.len() >= times).then_some(told)
+        };
+        until(&format!("{times} notifications"), enough).await
     }
 
     /// Forgets what it was told so far.

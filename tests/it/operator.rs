@@ -5,7 +5,7 @@ use std::{os::unix::fs::PermissionsExt as _, process::Output};
 use reqwest::Method;
 use serde_json::json;
 
-use crate::server::{Answer, TestServer, User};
+use crate::server::{Answer, TestServer, User, until};
 
 const LOGIN: &str = "/_matrix/client/v3/login";
 const WHOAMI: &str = "/_matrix/client/v3/account/whoami";
@@ -233,11 +233,5 @@ async fn files_of_media_without_a_row_are_removed_at_the_start() {
     let orphan = directory.join(name);
     std::fs::write(&orphan, "nobody's").unwrap();
     server.begin();
-    for _ in 0..200 {
-        if !orphan.exists() {
-            return;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-    }
-    panic!("it is still there");
+    until("its end", async || (!orphan.exists()).then_some(())).await;
 }

@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicU32, Ordering},
         mpsc,
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use reqwest::{Method, StatusCode};
@@ -18,6 +18,21 @@ use tempfile::TempDir;
 
 /// A start that takes longer has failed.
 const START: Duration = Duration::from_secs(30);
+
+/// How long a test waits for what it expects.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What `look` finds, as soon as it finds something.
+pub async fn until<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let began = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(began.elapsed() < PATIENCE, "never came: {what}");
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+}
 
 /// A running server; killed when dropped.
 pub struct TestServer {
@@ -73,12 +88,10 @@ impl TestServer {
     pub async fn terminate(&mut self) -> ExitStatus {
         let id = self.child.id().to_string();
         assert!(Command::new("kill").arg(id).status().unwrap().success());
-        loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
-                return status;
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        until("the end of the process", async || {
+            self.child.try_wait().unwrap()
+        })
+        .await
     }
 
     /// The lines on standard error so far.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::server::{TestServer, User};
+use crate::server::{TestServer, User, until};
 
 const REGISTER: &str = "/_matrix/client/v3/register";
 
@@ -68,13 +68,12 @@ async fn closed_registration() {
 
 /// The token on the terminal, which is another pipe than the log's: it may come a moment later.
 pub(super) async fn first_administrator_token(server: &TestServer) -> String {
-    loop {
+    let look = async || {
         let terminal = server.terminal();
-        if let Some(line) = terminal.lines().find(|line| line.starts_with("    ")) {
-            return line.trim().to_owned();
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-    }
+        let line = terminal.lines().find(|line| line.starts_with("    "))?;
+        Some(line.trim().to_owned())
+    };
+    until("the token", look).await
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use crate::{
     gateway::{Behaviour, Gateway},
-    server::{TestServer, User},
+    server::{TestServer, User, until},
 };
 
 const PUSHERS: &str = "/_matrix/client/v3/pushers";
@@ -242,9 +242,8 @@ async fn rejected_pushers_are_removed() {
     let (alice, bob, room) = room_with_pusher(&server, &pusher(&gateway.url, "key")).await;
     alice.send_text(&room, "one").await;
     gateway.told(1).await;
-    while !bob.pushers().await.is_empty() {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let removed = async || bob.pushers().await.is_empty().then_some(());
+    until("the end of the pusher", removed).await;
     alice.send_text(&room, "two").await;
     bob.post(SET, &pusher(&gateway.url, "new")).await.ok();
     alice.send_text(&room, "three").await;
@@ -325,9 +324,8 @@ async fn d1_ssrf_push_gateways_have_public_addresses() {
     let number = gateway.url.replace("127.0.0.1", "2130706433");
     bob.post(SET, &pusher(&number, "number")).await.ok();
     alice.send_text(&room, "hello").await;
-    while server.log().matches("push.allowed_ranges").count() < 4 {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    let logged = || server.log().matches("push.allowed_ranges").count();
+    until("four refusals", async || (logged() >= 4).then_some(())).await;
     assert!(gateway.forget().is_empty());
     assert_eq!(bob.pushers().await.len(), 4);
 }
@@ -345,14 +343,12 @@ async fn b3_after_leaving_nothing_is_pushed() {
     bob.post(&leave, &json!({})).await.ok();
     alice.send_text(&room, "after, bob").await;
     alice.send_text(&other, "elsewhere").await;
-    let told = loop {
+    let of_an_event = async || {
         let told = gateway.told(2).await;
-        let last = told.last().unwrap()["notification"].clone();
-        if last["event_id"].is_string() {
-            break told;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        let is_event = told.last().unwrap()["notification"]["event_id"].is_string();
+        is_event.then_some(told)
     };
+    let told = until("an event", of_an_event).await;
     let last = &told.last().unwrap()["notification"];
     assert_eq!(last["content"]["body"], "elsewhere");
     // The room that was left does not count any more.

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::server::TestServer;
+use crate::server::{TestServer, until};
 
 #[tokio::test]
 async fn a_redacted_message_has_no_content() {
@@ -64,14 +64,12 @@ async fn related_events_and_those_of_a_banned_user_go_too() {
     let edit = edit["event_id"].as_str().unwrap();
     let until_redacted = async |event_id: &str| {
         let path = format!("{room}/event/{event_id}");
-        for _ in 0..500 {
+        let look = async || {
             let event = alice.get(&path).await.ok();
-            if event["content"] == json!({}) {
-                return event["unsigned"]["redacted_because"].clone();
-            }
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-        }
-        panic!("{event_id} is not redacted");
+            let because = &event["unsigned"]["redacted_because"];
+            (event["content"] == json!({})).then(|| because.clone())
+        };
+        until(&format!("the redaction of {event_id}"), look).await
     };
     let path = format!("{room}/redact/{root}/1");
     let bad = json!({ "org.matrix.msc3912.with_relations": "m.replace" });

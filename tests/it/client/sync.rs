@@ -35,11 +35,14 @@ async fn a_message_wakes_a_long_poll() {
         .ok();
     let first = sync(&bob, "").await;
     let query = format!("?timeout=30000&since={}", next(&first));
+    let began = Instant::now();
     let (answer, _) = tokio::join!(sync(&bob, &query), async {
         tokio::time::sleep(Duration::from_millis(100)).await;
         alice.send_text(&room_id, "wake up").await
     });
     assert_eq!(bodies(&answer, &room_id), ["wake up"]);
+    // When its time is over, it would be shown as well.
+    assert!(began.elapsed() < Duration::from_secs(20));
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::server::{TestServer, User};
+use crate::server::{TestServer, User, until};
 
 async fn search(user: &User<'_>, term: &str) -> Value {
     let body = json!({ "search_term": term });
@@ -20,17 +20,11 @@ fn found(answer: &Value) -> Vec<&str> {
 /// Waits until a search finds these: the directory follows what happens.
 async fn finds(user: &User<'_>, term: &str, expected: &[&User<'_>]) -> Value {
     let expected: Vec<_> = expected.iter().map(|user| user.user_id.as_str()).collect();
-    for _ in 0..200 {
+    let look = async || {
         let answer = search(user, term).await;
-        if found(&answer) == expected {
-            return answer;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
-    }
-    panic!(
-        "{term}: {} instead of {expected:?}",
-        search(user, term).await
-    );
+        (found(&answer) == expected).then_some(answer)
+    };
+    until(&format!("{expected:?} for {term}"), look).await
 }
 
 async fn rename(user: &User<'_>, name: &str) {
@@ -180,13 +174,11 @@ async fn lists_are_cut_and_accounts_in_use() {
     let all: Vec<_> = users.iter().collect();
     let path = "/_matrix/client/v3/user_directory/search";
     let limited = |limit: Value| json!({ "search_term": "test", "limit": limit });
-    for _ in 0..200 {
+    let all_found = async || {
         let answer = searcher.post(path, &limited(json!(50))).await.ok();
-        if found(&answer).len() == 12 {
-            break;
-        }
-        tokio::time::sleep(std::time::Duration::from_millis(25)).await;
-    }
+        (found(&answer).len() == 12).then_some(())
+    };
+    until("all of them", all_found).await;
     let answer = search(&searcher, "test").await;
     assert_eq!(
         (found(&answer).len(), &answer["limited"]),
