@@ -272,7 +272,10 @@ impl RoomTxn<'_, '_> {
             return Ok(());
         }
         let thread = meta.thread.map_or(Thread::Main, Thread::Root);
-        mark::put(self.txn, self.number, (event, thread, at), &extras.marks);
+        if !extras.marks.is_empty() {
+            mark::put(self.txn, self.number, (event, thread, at), &extras.marks);
+            self.head.marked_up_to = at;
+        }
         for (user, mode) in &extras.modes {
             let behind = TimelinePosition(at.0 - 1);
             mode::put(self.txn, self.number, *user, behind, *mode)?;

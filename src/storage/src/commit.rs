@@ -21,6 +21,7 @@ use tokio::{
 use crate::{
     Change, Durability, Error, Key, Options, Position, Result, Snapshot, SyncHook, Txn, encode,
     engine::Engine,
+    hot::Touched,
     marker::Marker,
     ring::{Logged, Ring},
     rule_changes::RuleChanges,
@@ -179,6 +180,9 @@ impl Pipeline {
             Some(_) => Position(applied.position.0 + 1),
         };
         let rules_of = std::mem::take(&mut batch.rules_of);
+        // A batch that takes no position is shown by the snapshots of the next one at the latest.
+        let shown = applied.position.0 + 1;
+        self.engine.hot.note(&batch.touched, Position(shown));
         let (rows, changes) = batch.at(&self.engine, position);
         self.engine.db.write_opt(rows, &WriteOptions::default())?;
         self.rule_changes.note(&rules_of);
@@ -327,16 +331,20 @@ struct Batch {
     guards: Vec<(Key, Option<Vec<u8>>)>,
     changes: Option<(Vec<u8>, Arc<[Change]>)>,
     rules_of: Vec<UserNumber>,
+    touched: Touched,
 }
 
 impl Batch {
     fn build(engine: &Engine, txn: Txn<'_>) -> Self {
         let mut rows = WriteBatch::default();
+        let mut touched = Touched::default();
         for range in &txn.deleted_ranges {
+            touched.range(range);
             rows.delete_range_cf(engine.family(range.family), &range.start, &range.end);
         }
         let mut stamped = Vec::new();
         for ((family, key), write) in txn.writes {
+            touched.key(family, &key);
             match (write.stamp, &write.value) {
                 (Stamp::None, Some(value)) => rows.put_cf(engine.family(family), key, value),
                 (Stamp::None, None) => rows.delete_cf(engine.family(family), key),
@@ -351,6 +359,7 @@ impl Batch {
             guards: txn.guards,
             changes,
             rules_of: txn.rules_of,
+            touched,
         }
     }
 

@@ -7,15 +7,21 @@ use rocksdb::{ColumnFamily, DB, ErrorKind, ReadOptions};
 
 use crate::{
     Error, Key, Options, Order, Range, Result,
+    hot::Hot,
     table::Family,
     tuning::{self, PREFIX_BYTES, has_number_prefix},
     view::Visitor,
 };
 
+/// Rows kept in memory take at most this part of the bytes of RocksDB's cache, besides those.
+const HOT_SHARE: usize = 16;
+
 /// The applied state: RocksDB itself.
 #[derive(Clone)]
 pub(crate) struct Engine {
     pub(crate) db: Arc<DB>,
+    /// What snapshots need not look up again.
+    pub(crate) hot: Arc<Hot>,
 }
 
 impl Engine {
@@ -25,7 +31,10 @@ impl Engine {
         let (database, families) = tuning::database(options);
         let db = DB::open_cf_descriptors(&database, directory, families)
             .map_err(|error| open_error(directory, &error))?;
-        Ok(Self { db: Arc::new(db) })
+        Ok(Self {
+            db: Arc::new(db),
+            hot: Arc::new(Hot::new(options.cache_bytes / HOT_SHARE)),
+        })
     }
 
     pub(crate) fn family(&self, family: Family) -> &ColumnFamily {

@@ -23,6 +23,7 @@ pub mod event;
 pub mod filter;
 pub mod follower;
 mod hash;
+mod hot;
 mod key;
 pub mod key_backup;
 pub mod key_signature;

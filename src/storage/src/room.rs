@@ -27,7 +27,7 @@ pub struct EventNumber(#[n(0)] pub u32);
 pub struct StateKeyNumber(#[n(0)] pub u32);
 
 /// A place in the timeline of a room: live events count up from 1, backfilled ones down from 0.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
 #[cbor(transparent)]
 pub struct TimelinePosition(#[n(0)] pub i64);
 
@@ -87,6 +87,14 @@ pub struct RoomHead {
     #[n(16)]
     #[cbor(default)]
     pub published: bool,
+    /// The furthest place whose event was taken back from what counts as unread; 0 before the first.
+    #[n(17)]
+    #[cbor(default)]
+    pub corrected_up_to: TimelinePosition,
+    /// The furthest place whose event was marked for somebody; 0 before the first.
+    #[n(18)]
+    #[cbor(default)]
+    pub marked_up_to: TimelinePosition,
 }
 
 impl RoomHead {
@@ -110,6 +118,8 @@ impl RoomHead {
             local_joined: 0,
             has_threads: false,
             published: false,
+            corrected_up_to: TimelinePosition(0),
+            marked_up_to: TimelinePosition(0),
         }
     }
 

@@ -1,6 +1,6 @@
 //! Reading: the published snapshot.
 
-use std::sync::Arc;
+use std::{ops::ControlFlow, sync::Arc};
 
 use rocksdb::{DB, ReadOptions};
 use self_cell::self_cell;
@@ -19,7 +19,7 @@ self_cell!(
 
 /// One consistent view: everything up to [`Snapshot::position`], published.
 pub struct Snapshot {
-    engine: Engine,
+    pub(crate) engine: Engine,
     inner: Owned,
     position: Position,
 }
@@ -39,7 +39,7 @@ impl Snapshot {
         self.position
     }
 
-    fn options(&self) -> ReadOptions {
+    pub(crate) fn options(&self) -> ReadOptions {
         let mut options = ReadOptions::default();
         self.inner
             .with_dependent(|_, snapshot| options.set_snapshot(snapshot));
@@ -53,7 +53,8 @@ impl View for Snapshot {
     }
 
     fn get(&self, key: &Key) -> Result<Option<Vec<u8>>> {
-        self.engine.get_with(key, &self.options())
+        let read = || self.engine.get_with(key, &self.options());
+        self.engine.hot.get(key, self.position, read)
     }
 
     fn get_many(&self, keys: &[Key]) -> Result<Vec<Option<Vec<u8>>>> {
@@ -61,7 +62,30 @@ impl View for Snapshot {
     }
 
     fn visit(&self, range: &Range, order: Order, visitor: &mut Visitor<'_>) -> Result<()> {
-        self.engine
-            .visit_with(range, order, self.options(), visitor)
+        let visit = |visitor: &mut Visitor<'_>| {
+            self.engine
+                .visit_with(range, order, self.options(), visitor)
+        };
+        let all = || {
+            let mut rows = Vec::new();
+            visit(&mut |key, value| {
+                rows.push((key.to_vec(), value.to_vec()));
+                ControlFlow::Continue(())
+            })?;
+            Ok(rows)
+        };
+        let kept = match order {
+            Order::Forward => self.engine.hot.rows(range, self.position, all)?,
+            Order::Reverse => None,
+        };
+        let Some(rows) = kept else {
+            return visit(visitor);
+        };
+        for (key, value) in rows.iter() {
+            if visitor(key, value).is_break() {
+                break;
+            }
+        }
+        Ok(())
     }
 }

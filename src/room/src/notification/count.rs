@@ -115,7 +115,11 @@ impl Viewer<'_> {
         let read = Read::new(unread::reading(view, room, user)?);
         let mut main = self.unread_in_main(&read)?;
         let mut threads = self.unread_in_threads(&read)?;
-        for mark in mark::after(view, room, user, read.unthreaded, MAX_MARKS)? {
+        let marks = match self.head.marked_up_to > read.unthreaded {
+            true => mark::after(view, room, user, read.unthreaded, MAX_MARKS)?,
+            false => Vec::new(),
+        };
+        for mark in marks {
             if mark.at > read.of(mark.thread) {
                 let sum = match mark.thread {
                     Thread::Root(root) => threads.entry(root).or_default(),
@@ -198,13 +202,23 @@ impl Viewer<'_> {
             let now = counted(end)?;
             let counts = now.since(before);
             if counts != Counts::default() {
-                let places = (start, end);
-                let redacted =
-                    unread::corrections(self.view, self.room, thread, places, MAX_REDACTED)?;
+                let redacted = self.redacted(thread, (start, end))?;
                 sum.add(mode, counts.since(redacted));
             }
             (start, before, mode) = (end, now, next);
         }
         Ok(sum)
+    }
+
+    /// What was redacted of a timeline behind a place and up to another.
+    fn redacted(
+        &self,
+        thread: Thread,
+        (after, up_to): (TimelinePosition, TimelinePosition),
+    ) -> Result<Counts> {
+        if self.head.corrected_up_to <= after {
+            return Ok(Counts::default());
+        }
+        unread::corrections(self.view, self.room, thread, (after, up_to), MAX_REDACTED)
     }
 }

@@ -122,6 +122,7 @@ impl RoomTxn<'_, '_> {
         };
         if counts != Counts::default() {
             unread::put_correction(self.txn, room, thread, at, counts);
+            self.head.corrected_up_to = self.head.corrected_up_to.max(at);
         }
         mark::delete(self.txn, room, at)
     }

@@ -46,9 +46,6 @@ pub fn put(
     (event, thread, at): (EventNumber, Thread, TimelinePosition),
     users: &[(UserNumber, i64, i64)],
 ) {
-    if users.is_empty() {
-        return;
-    }
     let mut list = Vec::with_capacity(users.len() * 2);
     for (user, notify, highlight) in users {
         let mut row = Vec::with_capacity(8);
