@@ -61,7 +61,8 @@ impl Push {
                             event: found.event,
                             since_ms,
                         };
-                        for pusher in pusher::list(txn, found.user)? {
+                        // A pusher that ends at this moment takes its queue with it.
+                        for pusher in pusher::list_guarded(txn, found.user)? {
                             if pusher.enabled {
                                 let id = pusher.id();
                                 pusher::put_waiting(txn, found.user, id, found.place, &waiting);
@@ -108,24 +109,36 @@ impl Push {
                     false => known.users.remove(&user),
                 };
                 if changed {
-                    known.rooms.clear();
+                    for (room, _) in membership::by_user(view, user)? {
+                        known.rooms.remove(&room);
+                    }
+                    self.inner.badges.forget(user, place.0);
                 }
+                // What waits may be sent at once by a pusher that was set anew.
+                self.wake(user)?;
             }
             _ if known.users.is_empty() => {}
             Change::Event { room, event, .. } => {
                 let at = (RoomNumber(*room), EventNumber(*event));
                 self.look_at_event(view, known, (place, at), found)?;
             }
+            // It may have been redacted.
+            Change::EventMeta { room, .. } => {
+                let room = RoomNumber(*room);
+                self.note(&known.members(view, room)?, room, place.0);
+            }
             Change::Membership { user, room } => {
                 let (user, room) = (UserNumber(*user), RoomNumber(*room));
                 if known.users.contains(&user) {
                     known.rooms.remove(&room);
+                    self.inner.badges.note(user, room, place.0);
                     found.push(self.moved(view, place, (user, room))?);
                 }
             }
-            Change::Receipt { user, .. } | Change::PrivateReceipt { user, .. } => {
-                let user = UserNumber(*user);
+            Change::Receipt { user, room } | Change::PrivateReceipt { user, room } => {
+                let (user, room) = (UserNumber(*user), RoomNumber(*room));
                 if known.users.contains(&user) {
+                    self.inner.badges.note(user, room, place.0);
                     found.push(Found {
                         user,
                         place,
@@ -138,6 +151,13 @@ impl Push {
         Ok(())
     }
 
+    /// What these users have not read in a room may have changed.
+    fn note(&self, users: &[UserNumber], room: RoomNumber, position: Position) {
+        for user in users {
+            self.inner.badges.note(*user, room, position);
+        }
+    }
+
     fn look_at_event(
         &self,
         view: &dyn View,
@@ -146,6 +166,7 @@ impl Push {
         found: &mut Vec<Found>,
     ) -> Result<()> {
         let members = known.members(view, at.0)?;
+        self.note(&members, at.0, place.0);
         if members.is_empty() {
             return Ok(());
         }
@@ -193,13 +214,9 @@ impl Known {
         if let Some(members) = self.rooms.get(&room) {
             return Ok(members.clone());
         }
-        let users: Vec<_> = self.users.iter().copied().collect();
-        let rows = membership::of_many(view, room, &users)?;
-        let joined = users.into_iter().zip(rows).filter(|(_, member)| {
-            let membership = member.as_ref().map(|member| member.membership);
-            membership == Some(Membership::Join)
-        });
-        let members: Arc<[UserNumber]> = joined.map(|(user, _)| user).collect();
+        let joined = membership::local_joined(view, room, None, usize::MAX)?;
+        let joined = joined.into_iter();
+        let members: Arc<[_]> = joined.filter(|user| self.users.contains(user)).collect();
         if self.rooms.len() >= MAX_ROOMS {
             self.rooms.clear();
         }

@@ -3,12 +3,14 @@
 //! | module | owns |
 //! |---|---|
 //! | `follow` | what a commit means to users with pushers: rows in a queue on disk, in the commit of the cursor |
+//! | `badge` | how much a user has not read, remembered room by room |
 //! | `send` | one task for each pusher with something in its queue: order, retries, how many at once |
 //! | `message` | the JSON of a notification |
 //!
 //! What waits and when a gateway is tried again is on disk, so a restart changes neither. What is sent is read when it is sent:
 //! a redacted event, or one of a room that the user has left, is not.
 
+mod badge;
 mod follow;
 mod message;
 mod send;
@@ -19,7 +21,9 @@ use outbound::Client;
 use parking_lot::Mutex;
 use room::{Actor, Rooms};
 use storage::{Error, Result, Store, View, pusher::PusherId, user::UserNumber};
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
+
+use self::badge::Badges;
 
 /// Requests to all gateways at once.
 const AT_ONCE: usize = 64;
@@ -33,8 +37,9 @@ pub struct Push {
 struct Inner {
     rooms: Rooms,
     client: Client,
-    /// The pushers for which a task runs; whether it is to look again before it ends.
-    running: Mutex<HashMap<(UserNumber, PusherId), bool>>,
+    /// The pushers for which a task runs, and what tells it to look again.
+    running: Mutex<HashMap<(UserNumber, PusherId), Arc<Notify>>>,
+    badges: Badges,
     requests: Semaphore,
     /// A slow gateway takes some of the requests, not all: those of each host.
     hosts: Mutex<HashMap<String, Arc<Semaphore>>>,
@@ -48,6 +53,7 @@ impl Push {
                 rooms,
                 client,
                 running: Mutex::default(),
+                badges: Badges::default(),
                 requests: Semaphore::new(AT_ONCE),
                 hosts: Mutex::default(),
             }),

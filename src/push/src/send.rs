@@ -2,6 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures::FutureExt as _;
 use http::{HeaderMap, HeaderValue, header};
 use outbound::{Budget, OutboundError};
 use room::Pushed;
@@ -11,7 +12,7 @@ use storage::{
     pusher::{self, Progress, Pusher, PusherId, Queued},
     user::UserNumber,
 };
-use tokio::sync::Semaphore;
+use tokio::sync::{Notify, Semaphore};
 
 use crate::{
     Push,
@@ -60,51 +61,59 @@ impl Push {
         for pusher in self.store().read(|view| pusher::list(view, user))? {
             let key = (user, pusher.id());
             let mut running = self.inner.running.lock();
-            match running.get_mut(&key) {
-                Some(again) => *again = true,
+            match running.get(&key) {
+                Some(wake) => wake.notify_one(),
                 None => {
-                    running.insert(key, false);
-                    tokio::spawn(self.clone().work_off(key));
+                    let wake = Arc::new(Notify::new());
+                    running.insert(key, wake.clone());
+                    tokio::spawn(self.clone().work_off(key, wake));
                 }
             }
         }
         Ok(())
     }
 
-    async fn work_off(self, key: Key) {
+    async fn work_off(self, key: Key, wake: Arc<Notify>) {
         loop {
-            match self.work_off_once(key).await {
+            match self.work_off_once(key, &wake).await {
                 Ok(()) | Err(Error::Closed) => {}
                 Err(error) => tracing::error!(%error, "a push queue is not worked off"),
             }
             let mut running = self.inner.running.lock();
-            match running.get_mut(&key) {
-                Some(again) if *again => *again = false,
-                _ => {
-                    running.remove(&key);
-                    return;
-                }
+            // Whoever wakes it holds this lock.
+            if wake.notified().now_or_never().is_none() {
+                running.remove(&key);
+                return;
             }
         }
     }
 
     /// Until the queue is empty.
-    async fn work_off_once(&self, (user, id): Key) -> Result<()> {
+    async fn work_off_once(&self, (user, id): Key, wake: &Notify) -> Result<()> {
         loop {
-            let (mut queue, progress) = self.store().read(|view| {
-                let queue = pusher::waiting(view, user, id, BATCH)?;
-                Ok::<_, Error>((queue, pusher::progress(view, user, id)?))
-            })?;
-            if queue.is_empty() {
+            let read = |most| {
+                self.store().read(|view| {
+                    let queue = pusher::waiting(view, user, id, most)?;
+                    Ok::<_, Error>((queue, pusher::progress(view, user, id)?))
+                })
+            };
+            let (first, progress) = read(1)?;
+            if first.is_empty() {
                 return Ok(());
             }
             let pause = progress.not_before_ms.saturating_sub(self.now_ms());
             if pause > 0 {
-                tokio::time::sleep(Duration::from_millis(pause.min(LONGEST_PAUSE_MS))).await;
+                let pause = Duration::from_millis(pause.min(LONGEST_PAUSE_MS));
+                // A pusher that is set anew need not wait.
+                let _ = tokio::time::timeout(pause, wake.notified()).await;
                 continue;
             }
+            let (mut queue, progress) = read(BATCH)?;
             let stale = self.stale(&mut queue);
-            self.drop_queued(&stale).await?;
+            if !stale.is_empty() {
+                self.drop_queued(&stale).await?;
+                continue;
+            }
             let pushers = self.store().read(|view| pusher::list(view, user))?;
             let pusher = pushers.into_iter().find(|pusher| pusher.id() == id);
             let Some(pusher) = pusher.filter(|pusher| pusher.enabled) else {
@@ -221,7 +230,8 @@ impl Push {
                     None => return Ok(None),
                 },
             };
-            Ok(Some((pushed, rooms.badge(view, &reader)?)))
+            let badge = push.inner.badges.of(view, rooms, &reader)?;
+            Ok(Some((pushed, badge)))
         });
         reading.await
     }

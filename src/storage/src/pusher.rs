@@ -216,6 +216,21 @@ pub fn progress(view: &dyn View, user: UserNumber, id: PusherId) -> Result<Progr
     row.map_or(Ok(Progress::default()), |row| decode(PUSH_STATE, &row))
 }
 
+/// Lets what waits for a pusher be sent at once, as if its gateway had never failed: it was set anew.
+pub fn forget_failures(txn: &mut Txn<'_>, user: UserNumber, id: PusherId) -> Result<()> {
+    let old = txn.get_guarded(&progress_key(user, id))?;
+    let old: Progress = old.map_or(Ok(Progress::default()), |row| decode(PUSH_STATE, &row))?;
+    if old.failures > 0 {
+        let badge = old.badge;
+        let progress = Progress {
+            badge,
+            ..Progress::default()
+        };
+        put_progress(txn, user, id, &progress);
+    }
+    Ok(())
+}
+
 /// Writes how sending to a pusher goes.
 pub fn put_progress(txn: &mut Txn<'_>, user: UserNumber, id: PusherId, progress: &Progress) {
     txn.put(progress_key(user, id), encode(progress));

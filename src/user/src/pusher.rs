@@ -158,6 +158,9 @@ impl Users {
                 return Err(PusherError::TooMany);
             }
             pusher::put(txn, owner.user, &old, &pushers);
+            if new.is_some() {
+                pusher::forget_failures(txn, owner.user, id)?;
+            }
             if new.is_none() || request.append {
                 return Ok(());
             }

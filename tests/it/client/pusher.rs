@@ -217,6 +217,67 @@ async fn a_gateway_is_told_of_messages_and_of_reading_them() {
 }
 
 #[tokio::test]
+async fn a_badge_is_of_all_rooms_and_follows_what_happens_there() {
+    let (server, gateway) = (server().await, Gateway::start().await);
+    let (alice, bob, one) = room_with_pusher(&server, &pusher(&gateway.url, "key")).await;
+    let two = alice.create_room(&json!({ "preset": "public_chat" })).await;
+    bob.join(&two).await;
+    // What came with a message; or, without one, the last count.
+    let unread = async |body: Option<&str>| loop {
+        let told = gateway.told(1).await;
+        let of = |told: &&Value| {
+            let body = body.map_or(Value::Null, Value::from);
+            told["notification"]["content"]["body"] == body
+        };
+        let last = told.iter().rev().find(of);
+        let counts = last.map(|told| told["notification"]["counts"]["unread"].clone());
+        match (body, counts) {
+            (Some(_), Some(count)) => break count,
+            (None, Some(count)) if count == 0 => break count,
+            _ => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    };
+    let event = alice.send_text(&one, "one").await;
+    assert_eq!(unread(Some("one")).await, 1);
+    alice.send_text(&two, "two").await;
+    assert_eq!(unread(Some("two")).await, 2);
+    let path = format!("/_matrix/client/v3/rooms/{one}/redact/{event}/txn");
+    alice.put(&path, &json!({})).await.ok();
+    alice.send_text(&two, "three").await;
+    assert_eq!(unread(Some("three")).await, 2);
+    let path = format!("/_matrix/client/v3/rooms/{two}/leave");
+    bob.post(&path, &json!({})).await.ok();
+    assert_eq!(unread(None).await, 0);
+    bob.join(&two).await;
+    alice.send_text(&one, "four").await;
+    assert_eq!(unread(Some("four")).await, 1);
+    // The one pusher ends, another begins: what happened meanwhile counts.
+    let gone = json!({ "kind": null, "app_id": "org.example.app", "pushkey": "key" });
+    bob.post(SET, &gone).await.ok();
+    let event = alice.send_text(&one, "five").await;
+    bob.read(&one, &event).await;
+    bob.post(SET, &pusher(&gateway.url, "new")).await.ok();
+    alice.send_text(&two, "six").await;
+    assert_eq!(unread(Some("six")).await, 1);
+}
+
+#[tokio::test]
+async fn a_pusher_that_is_set_anew_does_not_wait() {
+    let (server, broken) = (server().await, Gateway::start().await);
+    let gateway = Gateway::start().await;
+    broken.behave(Behaviour::Fail);
+    let (alice, bob, room) = room_with_pusher(&server, &pusher(&broken.url, "key")).await;
+    alice.send_text(&room, "hello").await;
+    // After the third failure the pause is four seconds.
+    broken.told(3).await;
+    let begin = std::time::Instant::now();
+    bob.post(SET, &pusher(&gateway.url, "key")).await.ok();
+    let told = gateway.told(1).await;
+    assert_eq!(told[0]["notification"]["content"]["body"], "hello");
+    assert!(begin.elapsed().as_millis() < 3_500);
+}
+
+#[tokio::test]
 async fn a_gateway_is_told_the_event_id_only() {
     let (server, gateway) = (server().await, Gateway::start().await);
     let mut body = pusher(&gateway.url, "key");

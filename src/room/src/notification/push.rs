@@ -13,7 +13,7 @@ use serde::Deserialize;
 use storage::{
     Result, View, account_data,
     event::EventMeta,
-    membership::{self, Membership},
+    membership::Membership,
     room::{EventNumber, RoomNumber},
     timeline,
     unread::{self, Thread},
@@ -105,25 +105,21 @@ impl Rooms {
         viewer.pushed(event, &meta).map(Some)
     }
 
-    /// "The number of unread messages a user has across all of the rooms they are a member of." An invite counts as one.
+    /// How many notifications of a room, which they are in, a user has not read.
     ///
     /// # Errors
     ///
     /// The store failed.
-    pub fn badge(&self, view: &dyn View, actor: &Actor) -> Result<u64> {
-        let mut badge = 0;
-        for (room, member) in membership::by_user(view, actor.user)? {
-            match member.membership {
-                Membership::Invite => badge += 1,
-                Membership::Join => {
-                    if let Some(viewer) = self.viewer(view, room, actor)? {
-                        badge += viewer.unread_counts()?.all().notification_count;
-                    }
-                }
-                Membership::Knock | Membership::Leave | Membership::Ban => {}
-            }
-        }
-        Ok(badge)
+    pub fn unread_notifications(
+        &self,
+        view: &dyn View,
+        room: RoomNumber,
+        actor: &Actor,
+    ) -> Result<u64> {
+        let Some(viewer) = self.viewer(view, room, actor)? else {
+            return Ok(0);
+        };
+        Ok(viewer.unread_counts()?.all().notification_count)
     }
 }
 
