@@ -55,7 +55,7 @@ async fn typing_begins_and_ends() {
     let (users, since) = typing(&bob, &since, &room_id).await;
     assert_eq!(users, json!([]));
     // Who says it types no longer.
-    let begin = json!({ "typing": true, "timeout": 30_000 });
+    let begin = json!({ "typing": true });
     alice.put(&own, &begin).await.ok();
     let (_, since) = typing(&bob, &since, &room_id).await;
     alice.send_text(&room_id, "done").await;
