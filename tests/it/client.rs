@@ -21,6 +21,7 @@ mod media_create;
 mod membership;
 mod message;
 mod mutual_rooms;
+mod old_sync;
 mod openid;
 mod peeking;
 mod presence;

@@ -19,6 +19,7 @@ pub(crate) mod media;
 pub(crate) mod membership;
 pub(crate) mod message;
 pub(crate) mod mutual_rooms;
+pub(crate) mod old_sync;
 pub(crate) mod openid;
 pub(crate) mod peeking;
 pub(crate) mod presence;

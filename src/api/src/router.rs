@@ -19,9 +19,9 @@ use crate::{
     client::{
         account, admin, alias, backup, capabilities, config, context, dehydrated_device, device,
         directory, discovery, filter, keys, knock, media, membership, message, mutual_rooms,
-        openid, peeking, presence, profile, push, pusher, read_marker, receipt, redact, relations,
-        reporting, room, server_notices, session, space, state, sync, tag, thirdparty, threads,
-        to_device, typing, user_directory, voip,
+        old_sync, openid, peeking, presence, profile, push, pusher, read_marker, receipt, redact,
+        relations, reporting, room, server_notices, session, space, state, sync, tag, thirdparty,
+        threads, to_device, typing, user_directory, voip,
     },
     endpoint::{
         Call, Endpoint, Limits, adjusted, at, endpoint, interactive, own, own_of_user, own_query,
@@ -190,7 +190,14 @@ fn devices() -> Vec<Endpoint> {
 fn rooms() -> Vec<Endpoint> {
     vec![
         endpoint(sync::sync).for_guests(),
-        endpoint(peeking::events).for_guests(),
+        own_of_user(Method::GET, EVENTS, old_sync::events)
+            .also(&["/_matrix/client/r0/events"])
+            .for_guests(),
+        own_of_user(Method::GET, EVENT, old_sync::event)
+            .also(&["/_matrix/client/r0/events/{event_id}"])
+            .for_guests(),
+        own_of_user(Method::GET, INITIAL_SYNC, old_sync::initial_sync)
+            .also(&["/_matrix/client/r0/initialSync"]),
         endpoint(peeking::room_initial_sync).for_guests(),
         with_limits(LARGE, room::create),
         endpoint(alias::get).for_guests(),
@@ -234,7 +241,7 @@ fn rooms() -> Vec<Endpoint> {
         // people
         with_limits(RECEIPT, receipt::create),
         endpoint(read_marker::set),
-        endpoint(typing::set),
+        adjusted(typing::default_timeout, typing::set),
         endpoint(user_directory::search).limited(Limit::UserDirectory),
         own_of_user(Method::GET, MUTUAL_ROOMS, mutual_rooms::stable),
         own_of_user(Method::GET, MUTUAL_ROOMS_UNSTABLE, mutual_rooms::unstable),
@@ -246,6 +253,10 @@ fn rooms() -> Vec<Endpoint> {
         endpoint(state::send).for_guests().also(&STATE_WITHOUT_KEY),
     ]
 }
+
+const EVENTS: &str = "/_matrix/client/v3/events";
+const EVENT: &str = "/_matrix/client/v3/events/{event_id}";
+const INITIAL_SYNC: &str = "/_matrix/client/v3/initialSync";
 
 const DELETE_GLOBAL: &str =
     "/_matrix/client/unstable/org.matrix.msc3391/user/{user_id}/account_data/{event_type}";

@@ -5,7 +5,11 @@ use ruma_common::{
     EventId, MilliSecondsSinceUnixEpoch, OwnedEventId, OwnedRoomId, OwnedUserId, RoomId,
 };
 use serde_json::value::RawValue as RawJsonValue;
-use storage::{View, membership::Membership, room::RoomNumber};
+use storage::{
+    View,
+    membership::Membership,
+    room::{RoomNumber, TimelinePosition},
+};
 
 use crate::{
     Actor, Context, Direction, EventFilter, JoinedMember, MembersRequest, MessagesRequest, Page,
@@ -45,6 +49,45 @@ impl Rooms {
             self.view_room(view, actor, room_id, ReadError::NotFound, |viewer| {
                 viewer.event(event_id)
             })
+        })
+    }
+
+    /// "Get a single event based on `event_id`", of whatever room.
+    ///
+    /// # Errors
+    ///
+    /// [`ReadError::NotFound`], whatever the reason.
+    pub fn event_of_any_room(
+        &self,
+        actor: &Actor,
+        event_id: &EventId,
+    ) -> Result<Box<RawJsonValue>, ReadError> {
+        self.store().read(|view| {
+            for room in storage::event::rooms(view, event_id)? {
+                let Some(mut viewer) = self.viewer(view, room, actor)? else {
+                    continue;
+                };
+                match viewer.event(event_id) {
+                    Err(ReadError::NotFound) => {}
+                    found => return found,
+                }
+            }
+            Err(ReadError::NotFound)
+        })
+    }
+
+    /// The newest place in the timeline of a room, whoever may see it; `None` if there is no such room.
+    ///
+    /// # Errors
+    ///
+    /// The store failed.
+    pub fn newest_place(&self, room_id: &RoomId) -> storage::Result<Option<TimelinePosition>> {
+        self.store().read(|view| {
+            let Some(room) = storage::room::number(view, room_id)? else {
+                return Ok(None);
+            };
+            let head = self.inner.shown.head(view, room)?;
+            Ok(head.map(|head| head.last_timeline()))
         })
     }
 

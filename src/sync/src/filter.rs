@@ -137,11 +137,6 @@ impl Filter {
     pub fn wants_room(&self, room_id: &RoomId) -> bool {
         self.rooms.include(room_id)
     }
-
-    /// Whether events are shown as they are rendered for everybody.
-    pub fn plain_events(&self) -> bool {
-        self.fields.is_none() && !self.federation_format
-    }
 }
 
 /// A list of rooms to include and one to exclude.

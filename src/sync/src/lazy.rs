@@ -153,13 +153,22 @@ impl Devices {
         }
     }
 
-    /// Forgets the devices that have not been here for longest.
+    /// Forgets the devices that have not been here for longest, some at once: finding them costs a look at all.
     fn make_room(&mut self) {
-        while self.remembered > MAX_REMEMBERED {
-            let oldest = self.of.iter().min_by_key(|(_, device)| device.used);
-            let Some(key) = oldest.map(|(key, _)| key.clone()) else {
-                return;
-            };
+        if self.remembered <= MAX_REMEMBERED {
+            return;
+        }
+        let mut devices: Vec<_> = self
+            .of
+            .iter()
+            .map(|(key, device)| (device.used, key))
+            .collect();
+        devices.sort_unstable();
+        let devices: Vec<_> = devices.into_iter().map(|(_, key)| key.clone()).collect();
+        for key in devices {
+            if self.remembered <= MAX_REMEMBERED / 10 * 9 {
+                break;
+            }
             if let Some(device) = self.of.remove(&key) {
                 self.remembered -= device.len();
             }

@@ -6,8 +6,10 @@
 
 mod arrivals;
 mod epoch;
+mod event_stream;
 mod filter;
 mod inbox;
+mod initial_sync;
 mod key_changes;
 mod lazy;
 mod notifier;
@@ -21,7 +23,9 @@ mod token;
 mod typing;
 mod v3;
 
+pub use event_stream::EventPage;
 pub use filter::{EventFields, Filter, Members};
+pub use initial_sync::InitialSync;
 pub use presence::{PresenceError, PresenceState, PresenceStatus};
 pub use response::{Body, DeviceLists, Pieces};
 pub use syncer::{Options, SyncError, SyncRequest, Syncer};

@@ -25,6 +25,8 @@ pub(crate) struct Request<'a> {
     pub(crate) rooms: &'a Rooms,
     pub(crate) actor: &'a Actor,
     pub(crate) filter: &'a Filter,
+    /// Whether events say of which room they are.
+    pub(crate) form: Form,
     /// What the client has; nothing in an initial sync.
     pub(crate) since: Option<Position>,
     /// The to-device messages that it gets.
@@ -139,20 +141,20 @@ impl<'a> RoomReader<'a> {
     fn client_event(&mut self, event: EventNumber, meta: &EventMeta) -> Result<EventJson> {
         // The same text for all who were in the room as this reader was; not for the sender, whose
         // device gets its transaction id, and not what depends on further events.
-        let shared = meta.sender != self.request.actor.user
+        let form = self.request.form;
+        let shared = form == Form::WithoutRoomId
+            && meta.sender != self.request.actor.user
             && meta.state_key.is_none()
             && meta.redacted_by.is_none()
             && !meta.related.intersects(Kinds::bundled());
         if !shared {
-            let json = self
-                .viewer
-                .client_event_of(event, meta, Form::WithoutRoomId)?;
+            let json = self.viewer.client_event_of(event, meta, form)?;
             return Ok(json.into());
         }
         let membership = self.viewer.membership_at(event, meta)?;
         let (viewer, rendered) = (&mut self.viewer, self.request.rendered);
         rendered.get_or_render(self.number, event, membership, || {
-            let json = viewer.client_event_of(event, meta, Form::WithoutRoomId)?;
+            let json = viewer.client_event_of(event, meta, form)?;
             Ok(json.into())
         })
     }

@@ -1,6 +1,7 @@
 //! The body of an answer, written straight into bytes.
 //!
-//! ruma's type leaves empty sections out, and some clients need them: here every section is written.
+//! An empty section is left out, as clients know it from other servers. Within a room every section is written: ruma's type
+//! leaves empty ones out there too, and some clients need them.
 
 mod body;
 
@@ -23,10 +24,13 @@ pub(crate) type EventJson = Arc<RawValue>;
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Answer {
     pub(crate) next_batch: String,
-    pub(crate) rooms: Sections,
+    #[serde(skip_serializing_if = "Events::is_empty")]
     pub(crate) account_data: Events,
+    #[serde(skip_serializing_if = "Events::is_empty")]
     pub(crate) presence: Events,
+    #[serde(skip_serializing_if = "Events::is_empty")]
     pub(crate) to_device: Events,
+    #[serde(skip_serializing_if = "DeviceLists::is_empty")]
     pub(crate) device_lists: DeviceLists,
     /// "For each key algorithm, the number of unclaimed one-time keys currently held on the server for
     /// this device."
@@ -34,15 +38,18 @@ pub(crate) struct Answer {
     /// "The presence of this field indicates that the server supports fallback keys." Clients that
     /// find it empty upload one.
     pub(crate) device_unused_fallback_key_types: Vec<String>,
+    /// The last of all: it is what is written in pieces.
+    #[serde(skip_serializing_if = "Sections::is_empty")]
+    pub(crate) rooms: Sections,
 }
 
 impl Answer {
     /// Whether there is nothing that a long poll would have to tell.
     pub(crate) fn is_empty(&self) -> bool {
         self.rooms.is_empty()
-            && self.account_data.events.is_empty()
-            && self.presence.events.is_empty()
-            && self.to_device.events.is_empty()
+            && self.account_data.is_empty()
+            && self.presence.is_empty()
+            && self.to_device.is_empty()
             && self.device_lists.is_empty()
     }
 
@@ -66,6 +73,12 @@ pub(crate) struct Events {
     pub(crate) events: Vec<EventJson>,
 }
 
+impl Events {
+    fn is_empty(&self) -> bool {
+        self.events.is_empty()
+    }
+}
+
 /// Whose devices and keys are to be looked at, and whose not any more.
 #[derive(Debug, Default, PartialEq, Eq, Serialize)]
 pub struct DeviceLists {
@@ -85,9 +98,13 @@ impl DeviceLists {
 /// The rooms, by the user's relation to them.
 #[derive(Debug, Default, Serialize)]
 pub(crate) struct Sections {
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) join: BTreeMap<OwnedRoomId, JoinedRoom>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) invite: BTreeMap<OwnedRoomId, InvitedRoom>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) knock: BTreeMap<OwnedRoomId, KnockedRoom>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub(crate) leave: BTreeMap<OwnedRoomId, LeftRoom>,
 }
 
@@ -241,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn empty_sections_are_written() {
+    fn empty_sections_are_left_out() {
         let answer = Answer {
             next_batch: "s1_0_0".to_owned(),
             ..Answer::default()
@@ -250,9 +267,7 @@ mod tests {
         assert_eq!(
             std::str::from_utf8(&answer.to_bytes()).unwrap(),
             concat!(
-                r#"{"next_batch":"s1_0_0","rooms":{"join":{},"invite":{},"knock":{},"leave":{}},"#,
-                r#""account_data":{"events":[]},"presence":{"events":[]},"to_device":{"events":[]},"#,
-                r#""device_lists":{"changed":[],"left":[]},"device_one_time_keys_count":{},"#,
+                r#"{"next_batch":"s1_0_0","device_one_time_keys_count":{},"#,
                 r#""device_unused_fallback_key_types":[]}"#
             )
         );
@@ -283,7 +298,7 @@ mod tests {
         );
         let json = String::from_utf8(answer.to_bytes().to_vec()).unwrap();
         assert!(json.contains(concat!(
-            r#""leave":{"!a:x":{"state":{"events":[{"big":9007199254740991}]},"#,
+            r#""rooms":{"leave":{"!a:x":{"state":{"events":[{"big":9007199254740991}]},"#,
             r#""timeline":{"events":[{"type": "a"}],"limited":false},"account_data":{"events":[]}},"#,
             r#""!b:x":{"state_after":{"events":[]},"timeline""#
         )));

@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use room::{Actor, Rooms};
+use room::{Actor, Form, Rooms};
 use storage::{Position, Snapshot, Store, Tail, device};
 use tokio::{
     sync::{Mutex, Notify, watch},
@@ -26,13 +26,13 @@ use crate::{
 };
 
 /// The longest a poll may wait, whatever the client asks for.
-const MAX_TIMEOUT: Duration = Duration::from_secs(5 * 60);
+pub(crate) const MAX_TIMEOUT: Duration = Duration::from_secs(5 * 60);
 
 /// How long is waited when nothing ends.
 const LONG: Duration = Duration::from_secs(3600);
 
 /// More rooms than this are read on a thread that may block.
-const FEW_ROOMS: usize = 16;
+pub(crate) const FEW_ROOMS: usize = 16;
 
 /// A request to `/sync`.
 #[derive(Clone, Debug)]
@@ -78,11 +78,12 @@ pub enum SyncError {
     Storage(#[from] storage::Error),
 }
 
-/// Where an answer ends.
-struct Place {
-    snapshot: Arc<Snapshot>,
-    epoch: Epoch,
-    inbox: Inbox,
+/// Where an answer ends, and how it is written.
+pub(crate) struct Place {
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) epoch: Epoch,
+    pub(crate) inbox: Inbox,
+    pub(crate) form: Form,
 }
 
 /// Answers `/sync`. Cheap to clone, one per process.
@@ -104,7 +105,7 @@ pub(crate) struct Inner {
     lazy: LazyMembers,
     rendered: Rendered,
     arrivals: Arrivals,
-    closing: watch::Sender<bool>,
+    pub(crate) closing: watch::Sender<bool>,
     /// Taken by whoever runs [`Syncer::follow`].
     tail: Mutex<Tail>,
 }
@@ -251,6 +252,7 @@ impl Syncer {
             inbox: inner.inbox(&request, connection, &snapshot)?,
             snapshot,
             epoch,
+            form: Form::WithoutRoomId,
         };
         let answer = inner.compute(request, place, Scope::All(changed));
         Ok(answer.await?.into_body())
@@ -294,6 +296,7 @@ impl Syncer {
                     inbox: inner.inbox(&request, connection, &snapshot)?,
                     snapshot,
                     epoch,
+                    form: Form::WithoutRoomId,
                 };
                 let answer = inner.compute(request.clone(), place, scope).await?;
                 if !answer.is_empty() {
@@ -356,26 +359,35 @@ impl Inner {
             Scope::All(_) => false,
             Scope::Changed(changed) => changed.len() <= FEW_ROOMS,
         };
+        self.read((request, place), few, move |request| {
+            v3::answer(request, &scope)
+        })
+        .await
+    }
+
+    /// Reads at a place; what reads `few` rooms does not wait for its turn.
+    pub(crate) async fn read<R: Send + 'static>(
+        self: &Arc<Self>,
+        (request, place): (Arc<SyncRequest>, Place),
+        few: bool,
+        read: impl FnOnce(&Request<'_>) -> storage::Result<R> + Send + 'static,
+    ) -> Result<R, SyncError> {
         if few {
-            return Ok(self.answer(&request, &place, &scope)?);
+            return Ok(read(&self.request(&request, &place))?);
         }
         let inner = self.clone();
-        let read = move |_: &Snapshot| inner.answer(&request, &place, &scope);
+        let read = move |_: &Snapshot| read(&inner.request(&request, &place));
         Ok(self.store.read_heavy(read).await?)
     }
 
-    fn answer(
-        &self,
-        request: &SyncRequest,
-        place: &Place,
-        scope: &Scope,
-    ) -> storage::Result<Answer> {
-        let request = Request {
+    fn request<'a>(&'a self, request: &'a SyncRequest, place: &'a Place) -> Request<'a> {
+        Request {
             view: &place.snapshot,
             inbox: &place.inbox,
             rooms: &self.rooms,
             actor: &request.actor,
             filter: &request.filter,
+            form: place.form,
             since: request.since.map(SyncToken::position),
             full_state: request.full_state,
             use_state_after: request.use_state_after,
@@ -386,8 +398,7 @@ impl Inner {
             typing: &self.typing,
             presence: self.presence.as_ref(),
             arrivals: &self.arrivals,
-        };
-        v3::answer(&request, scope)
+        }
     }
 
     /// The answer of a poll whose time is over. What a device has of one-time keys stands in every answer.
@@ -404,7 +415,12 @@ impl Inner {
     }
 
     /// Adds what may have changed of typing and presence.
-    fn note_fleeting(&self, changed: &mut Changed, request: &SyncRequest, connection: &Connection) {
+    pub(crate) fn note_fleeting(
+        &self,
+        changed: &mut Changed,
+        request: &SyncRequest,
+        connection: &Connection,
+    ) {
         let since = self.known_epoch(request);
         let fleeting = since.and_then(|since| connection.fleeting_after(since));
         if let Some((typing, people)) = fleeting {
@@ -426,7 +442,7 @@ impl Inner {
     }
 
     /// Whether the device that asks still exists.
-    fn check_session(&self, actor: &Actor) -> Result<(), SyncError> {
+    pub(crate) fn check_session(&self, actor: &Actor) -> Result<(), SyncError> {
         let Some(device_id) = &actor.device_id else {
             return Ok(());
         };

@@ -15,8 +15,9 @@ async fn told(user: &User<'_>, since: &str, of: &str) -> Value {
         let query =
             format!("/_matrix/client/v3/sync?timeout=2000&set_presence=offline&since={since}");
         let answer = user.get(&query).await.ok();
-        let events = answer["presence"]["events"].as_array().unwrap().iter();
-        if let Some(event) = events.rev().find(|event| event["sender"] == of) {
+        let events = answer["presence"]["events"].as_array();
+        let mut events = events.into_iter().flatten().rev();
+        if let Some(event) = events.find(|event| event["sender"] == of) {
             assert_eq!(event["type"], "m.presence");
             return event["content"].clone();
         }
@@ -112,5 +113,5 @@ async fn it_can_be_switched_off() {
     let shown = alice.get(&path(&alice.user_id)).await.ok();
     assert_eq!(shown, json!({ "presence": "offline" }));
     let answer = alice.get("/_matrix/client/v3/sync").await.ok();
-    assert_eq!(answer["presence"]["events"], json!([]));
+    assert_eq!(answer["presence"], json!(null));
 }

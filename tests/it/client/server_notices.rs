@@ -170,7 +170,7 @@ async fn who_may_not_and_what_cannot_be() {
     }
     // None of it made a room.
     let answer = alice.get("/_matrix/client/v3/sync").await.ok();
-    assert_eq!(answer["rooms"]["invite"], json!({}));
+    assert_eq!(answer["rooms"]["invite"], json!(null));
     let off = TestServer::start().await;
     let root = administrator(&off).await;
     root.post(PATH, &notice(&root))

@@ -4,9 +4,9 @@ use std::{sync::Arc, time::Duration};
 
 use ::room::{Direction, MessagesRequest, Page, PageToken};
 use auth::Requester;
-use ruma_client_api::peeking::{get_current_state, listen_to_new_events};
+use ruma_client_api::peeking::get_current_state;
 use ruma_common::RoomId;
-use serde_json::{Value, json, value::RawValue};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use crate::{
@@ -21,7 +21,7 @@ const EVENTS: u64 = 20;
 /// The longest wait for events.
 const MAX_WAIT: Duration = Duration::from_secs(30);
 
-/// How often a room is looked at while somebody waits for its events. Who looks at a room without being in it is not
+/// How often it is asked whether there is something new in a room while somebody waits for its events. Who looks at a room without being in it is not
 /// among those who are woken.
 const LOOK: Duration = Duration::from_millis(250);
 
@@ -59,47 +59,36 @@ pub(crate) async fn room_initial_sync(
     Json::of(&body)
 }
 
-/// `GET /_matrix/client/v3/events`
+/// The events of one room.
 ///
 /// "This will listen for new events related to a particular room and return them to the caller. This will block until an
 /// event is received, or until the `timeout` is reached."
 pub(crate) async fn events(
-    services: Arc<Services>,
-    args: Args<listen_to_new_events::v3::Request>,
+    services: &Services,
+    requester: &Requester,
+    room_id: &RoomId,
+    (from, timeout): (Option<&str>, Duration),
 ) -> Result<Json> {
-    let request = args.request;
-    let deadline = Instant::now() + request.timeout.unwrap_or_default().min(MAX_WAIT);
-    let mut from = page_token(request.from.as_deref())?;
-    let room_id = &*request.room_id;
+    let deadline = Instant::now() + timeout.min(MAX_WAIT);
+    let mut from = page_token(from)?;
     loop {
-        let now = page(
-            &services,
-            &args.requester,
-            room_id,
-            Direction::Backward,
-            None,
-        )
-        .await?;
+        let newest = services.rooms.newest_place(room_id)?;
+        let now = page(services, requester, room_id, Direction::Backward, None).await?;
         let now = now.start;
         let start = *from.get_or_insert(now);
         let between = Some((start, now));
-        let found = page(
-            &services,
-            &args.requester,
-            room_id,
-            Direction::Forward,
-            between,
-        )
-        .await?;
+        let found = page(services, requester, room_id, Direction::Forward, between).await?;
         if !found.chunk.is_empty() || Instant::now() >= deadline {
             let end = found.end.unwrap_or(now);
             return Json::of(&json!({
-                "chunk": in_room(found.chunk, room_id),
+                "chunk": found.chunk,
                 "start": start.to_string(),
                 "end": end.to_string(),
             }));
         }
-        tokio::time::sleep_until(deadline.min(Instant::now() + LOOK)).await;
+        while services.rooms.newest_place(room_id)? == newest && Instant::now() < deadline {
+            tokio::time::sleep_until(deadline.min(Instant::now() + LOOK)).await;
+        }
     }
 }
 
@@ -121,18 +110,6 @@ async fn page(
     let actor = actor(requester.clone());
     let page = services.rooms.messages(&actor, room_id, request);
     page.await.map_err(Error::from)
-}
-
-/// Events as they are told outside of an answer that says of which room they are.
-fn in_room(events: Vec<Box<RawValue>>, room_id: &RoomId) -> Vec<Value> {
-    let events = events.into_iter().map(|event| {
-        let mut event: Value = serde_json::from_str(event.get()).unwrap_or_default();
-        if let Some(event) = event.as_object_mut() {
-            event.insert("room_id".to_owned(), room_id.as_str().into());
-        }
-        event
-    });
-    events.collect()
 }
 
 fn account_data(

@@ -14,12 +14,8 @@ const FEW_ROOMS: usize = 32;
 /// About the size of a piece.
 const PIECE: usize = 64 << 10;
 
-/// What an answer without rooms has in their place.
-const NO_ROOMS: &str = r#""rooms":{"join":{},"invite":{},"knock":{},"leave":{}}"#;
-
-/// What begins the rooms, what ends each section and begins the next, and what ends them.
-const BEGIN: &str = r#""rooms":{"join":{"#;
-const ENDS: [&str; 4] = [r#"},"invite":{"#, r#"},"knock":{"#, r#"},"leave":{"#, "}}"];
+/// The sections of rooms.
+const SECTIONS: usize = 4;
 
 /// The JSON of an answer.
 #[derive(Debug)]
@@ -34,13 +30,22 @@ pub enum Body {
 #[derive(Debug)]
 pub struct Pieces {
     rooms: Sections,
-    /// In the order of [`ENDS`].
+    /// Written, and not sent yet.
+    piece: Vec<u8>,
+    /// The number of the section whose rooms are written.
     section: usize,
-    is_first: bool,
-    /// What is written before the next room.
-    before: Vec<u8>,
-    /// What is written behind the last one.
-    behind: Vec<u8>,
+    place: Place,
+}
+
+/// Where in the sections the next room would stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Place {
+    /// In the first section that has any.
+    First,
+    /// In a section that is not begun, behind another.
+    Between,
+    /// Behind another room of its section.
+    Within,
 }
 
 impl Answer {
@@ -52,17 +57,15 @@ impl Answer {
             return Body::Whole(self.to_bytes());
         }
         let rooms = std::mem::take(&mut self.rooms);
-        let text = serde_json::to_string(&self);
-        let text = text.expect("numbers, strings and JSON that was checked before serialise");
-        let (before, behind) = text
-            .split_once(NO_ROOMS)
-            .expect("an answer without rooms has four empty sections");
+        let mut piece = self.to_bytes().to_vec();
+        // The object goes on.
+        piece.pop();
+        piece.extend_from_slice(br#","rooms":{"#);
         Body::Pieces(Box::new(Pieces {
             rooms,
+            piece,
             section: 0,
-            is_first: true,
-            before: [before, BEGIN].concat().into_bytes(),
-            behind: behind.as_bytes().to_vec(),
+            place: Place::First,
         }))
     }
 }
@@ -81,27 +84,28 @@ impl Iterator for Pieces {
     type Item = Bytes;
 
     fn next(&mut self) -> Option<Bytes> {
-        let mut piece = std::mem::take(&mut self.before);
-        while piece.len() < PIECE {
-            let rooms = &mut self.rooms;
+        while self.piece.len() < PIECE {
+            let (piece, place, rooms) = (&mut self.piece, &mut self.place, &mut self.rooms);
             let is_written = match self.section {
-                0 => write(&mut piece, &mut self.is_first, &mut rooms.join),
-                1 => write(&mut piece, &mut self.is_first, &mut rooms.invite),
-                2 => write(&mut piece, &mut self.is_first, &mut rooms.knock),
-                3 => write(&mut piece, &mut self.is_first, &mut rooms.leave),
+                0 => write(piece, place, ("join", &mut rooms.join)),
+                1 => write(piece, place, ("invite", &mut rooms.invite)),
+                2 => write(piece, place, ("knock", &mut rooms.knock)),
+                3 => write(piece, place, ("leave", &mut rooms.leave)),
                 _ => break,
             };
             if is_written {
                 continue;
             }
-            let end = ENDS.get(self.section).copied().unwrap_or_default();
-            piece.extend_from_slice(end.as_bytes());
+            if *place == Place::Within {
+                piece.push(b'}');
+                *place = Place::Between;
+            }
             self.section += 1;
-            self.is_first = true;
-            if self.section == ENDS.len() {
-                piece.append(&mut self.behind);
+            if self.section == SECTIONS {
+                piece.extend_from_slice(b"}}");
             }
         }
+        let piece = std::mem::take(&mut self.piece);
         (!piece.is_empty()).then(|| piece.into())
     }
 }
@@ -109,15 +113,19 @@ impl Iterator for Pieces {
 /// Writes the next room of a section; false if there is none.
 fn write<T: Serialize>(
     piece: &mut Vec<u8>,
-    is_first: &mut bool,
-    rooms: &mut BTreeMap<OwnedRoomId, T>,
+    place: &mut Place,
+    (name, rooms): (&str, &mut BTreeMap<OwnedRoomId, T>),
 ) -> bool {
     let Some((room_id, room)) = rooms.pop_first() else {
         return false;
     };
-    if !std::mem::take(is_first) {
+    if *place != Place::First {
         piece.push(b',');
     }
+    if *place != Place::Within {
+        piece.extend_from_slice(format!(r#""{name}":{{"#).as_bytes());
+    }
+    *place = Place::Within;
     let written = serde_json::to_writer(&mut *piece, &room_id).and_then(|()| {
         piece.push(b':');
         serde_json::to_writer(&mut *piece, &room)

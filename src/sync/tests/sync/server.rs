@@ -185,7 +185,9 @@ impl Client {
     /// Asks without moving on.
     pub async fn ask(&self, request: SyncRequest) -> Result<Value, SyncError> {
         let body = self.syncer.sync(request).await?;
-        Ok(serde_json::from_slice(&body.into_bytes()).unwrap())
+        let mut answer = serde_json::from_slice(&body.into_bytes()).unwrap();
+        fill(&mut answer);
+        Ok(answer)
     }
 
     /// The next answer.
@@ -206,6 +208,28 @@ impl Client {
 
     pub fn move_on(&mut self, answer: &Value) {
         self.since = Some(answer["next_batch"].as_str().unwrap().parse().unwrap());
+    }
+}
+
+/// Writes the empty sections that an answer leaves out.
+fn fill(answer: &mut Value) {
+    for (section, parts) in [
+        ("rooms", &["join", "invite", "knock", "leave"][..]),
+        ("device_lists", &["changed", "left"]),
+        ("account_data", &["events"]),
+        ("presence", &["events"]),
+        ("to_device", &["events"]),
+    ] {
+        for part in parts {
+            let part = &mut answer[section][part];
+            if part.is_null() {
+                *part = if section == "rooms" {
+                    json!({})
+                } else {
+                    json!([])
+                };
+            }
+        }
     }
 }
 
