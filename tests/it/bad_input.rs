@@ -187,6 +187,7 @@ const FIELDS: &[&str] = &[
     "initial_device_display_name",
     "auth",
     "inhibit_login",
+    "guest_access_token",
     "refresh_token",
     "devices",
     "display_name",

@@ -1,9 +1,9 @@
-//! Accounts: finding them, changing them, closing them.
+//! Accounts: finding them, changing them.
 
 use parking_lot::{Mutex, MutexGuard};
 use ruma_common::{OwnedDeviceId, OwnedUserId, UserId};
 use storage::{
-    Change, Txn, View, profile,
+    Change, Txn, View,
     token::TokenHash,
     user::{Account, UserNumber},
 };
@@ -61,15 +61,6 @@ pub enum OtherDevices {
     LogOut,
     /// They stay logged in.
     Keep,
-}
-
-/// What becomes of what a user leaves behind.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Erasure {
-    /// Events stay visible to whoever joins their rooms later.
-    Keep,
-    /// Whoever joins later sees their events redacted; account data is gone.
-    Erase,
 }
 
 /// What an administrator changes about an account.
@@ -183,38 +174,6 @@ impl Auth {
             txn.change(Change::Session { user: user.0 });
             // They go on, but what they mean has changed.
             Ok(tokens(txn, user)?)
-        })
-        .await
-    }
-
-    /// Closes an account for good; its name stays taken. The caller has confirmed it with
-    /// [`Auth::confirm`], or is an administrator, and then makes the user leave their rooms.
-    ///
-    /// > Deactivate the user's account, removing all ability for the user to login again.
-    pub async fn deactivate(&self, user_id: &UserId, erasure: Erasure) -> Result<(), AccountError> {
-        let found = self.inner.store.read(|view| find(view, user_id))?;
-        let user = found.ok_or(AccountError::NotFound)?.user;
-        self.end(user, |txn| {
-            let account =
-                storage::user::account_guarded(txn, user)?.ok_or(AccountError::NotFound)?;
-            let closed = Account {
-                created_ts: account.created_ts,
-                deactivated: true,
-                erased: account.erased || erasure == Erasure::Erase,
-                ..Account::default()
-            };
-            storage::user::put_account(txn, user, &closed);
-            for (name, _) in profile::fields(txn, user)? {
-                profile::delete_field(txn, user, &name)?;
-            }
-            // > The server should additionally erase any non-event data associated with the user,
-            // > such as account data.
-            if erasure == Erasure::Erase {
-                storage::account_data::delete_all(txn, user);
-                storage::key_backup::delete_all(txn, user);
-            }
-            storage::cross_signing::delete_all(txn, user);
-            Ok(delete_all_devices(txn, user, None)?)
         })
         .await
     }

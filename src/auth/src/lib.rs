@@ -6,6 +6,7 @@
 
 mod account;
 mod cache;
+mod deactivation;
 mod device;
 mod entropy;
 mod guest;
@@ -38,7 +39,8 @@ use parking_lot::Mutex;
 use ruma_common::OwnedServerName;
 use storage::{Clock, Store};
 
-pub use account::{AccountChange, AccountError, Erasure, OtherDevices};
+pub use account::{AccountChange, AccountError, OtherDevices};
+pub use deactivation::Erasure;
 pub use device::{DeviceError, DeviceInfo, MAX_DEVICE_NAME_CHARS};
 pub use entropy::Entropy;
 pub use login::{Identifier, LoginError, LoginRequest};

@@ -13,7 +13,7 @@ use storage::{
 };
 
 use crate::{
-    Auth, MAX_PASSWORD_BYTES, PasswordError, Session, UiaError, UiaRequest,
+    Auth, MAX_PASSWORD_BYTES, PasswordError, Session, TokenError, UiaError, UiaRequest,
     device::InvalidDevice,
     secret,
     session::{Draft, NewDevice},
@@ -36,6 +36,8 @@ pub struct RegistrationRequest {
     pub device: NewDevice,
     /// Only make the account, begin no session.
     pub inhibit_login: bool,
+    /// The access token of the guest whose account becomes a full one.
+    pub guest_access_token: Option<String>,
     /// Where the request came from.
     pub address: Option<IpAddr>,
 }
@@ -67,6 +69,15 @@ pub enum RegisterError {
     /// `M_MISSING_PARAM`: there is no password.
     #[error("A password is required")]
     MissingPassword,
+    /// `M_MISSING_PARAM`: a guest has to say which name is theirs.
+    #[error("A guest who registers keeps their user name and has to name it")]
+    MissingUsername,
+    /// `M_FORBIDDEN`: the token is not that of the guest with this name.
+    #[error("This user name does not belong to the guest")]
+    NotThatGuest,
+    /// The token of a guest that says nothing.
+    #[error(transparent)]
+    GuestToken(#[from] TokenError),
     /// `M_WEAK_PASSWORD`
     #[error("{0}")]
     WeakPassword(&'static str),
@@ -98,7 +109,7 @@ pub(crate) struct AccountDraft {
 }
 
 /// What gives the right to register, used up in the batch that makes the account.
-enum Grant {
+pub(crate) enum Grant {
     Open,
     Operator,
     Token(String),
@@ -106,7 +117,7 @@ enum Grant {
 }
 
 /// Why the batch was not written.
-enum NotCreated {
+pub(crate) enum NotCreated {
     UserInUse,
     TokenUsedUp,
     Storage(storage::Error),
@@ -134,9 +145,11 @@ impl Auth {
         let mut toll = limits.address(request.address).own(Limit::Registration);
         // Before the interactive authentication rather than after it; what counts is the account.
         toll.look()?;
-        let user_id = match &request.username {
-            Some(username) => self.check_username(username)?,
-            None => username::generate(&self.inner.entropy, &self.inner.server_name)?,
+        let guest = self.upgrading_guest(&request).await?;
+        let user_id = match (&guest, &request.username) {
+            (Some(guest), _) => guest.user_id.clone(),
+            (None, Some(username)) => self.check_username(username)?,
+            (None, None) => username::generate(&self.inner.entropy, &self.inner.server_name)?,
         };
         if let Some(password) = &request.password {
             check_password(password)?;
@@ -161,18 +174,20 @@ impl Auth {
             user_id,
             session,
         };
-        match self.create(draft, &grant).await {
-            Ok(registered) => Ok(registered),
-            Err(NotCreated::UserInUse) => Err(RegisterError::UserInUse),
-            Err(NotCreated::Storage(error)) => Err(error.into()),
-            Err(NotCreated::TokenUsedUp) => {
+        let created = match guest {
+            Some(guest) => self.upgrade(&guest, draft, &grant).await,
+            None => self.create(draft, &grant).await,
+        };
+        created.map_err(|error| match error {
+            NotCreated::UserInUse => RegisterError::UserInUse,
+            NotCreated::Storage(error) => error.into(),
+            NotCreated::TokenUsedUp => {
                 let operation = uia.operation(None);
                 let refusal = Some(Refusal::invalid_registration_token());
-                Err(self
-                    .challenge(operation, flows, Progress::default(), refusal)
-                    .into())
+                self.challenge(operation, flows, Progress::default(), refusal)
+                    .into()
             }
-        }
+        })
     }
 
     /// `GET /register/available`: the user id that the name would get.
@@ -267,13 +282,20 @@ impl Auth {
             Ok(())
         })?;
         commit.durable().await;
-        let AccountDraft {
+        Ok(draft.into_registered())
+    }
+}
+
+impl AccountDraft {
+    /// The answer, after the batch is on disk.
+    pub(crate) fn into_registered(self) -> Registered {
+        let Self {
             user_id, session, ..
-        } = draft;
-        Ok(Registered {
+        } = self;
+        Registered {
             session: session.map(|session| session.into_session(user_id.clone())),
             user_id,
-        })
+        }
     }
 }
 
@@ -292,7 +314,7 @@ pub(crate) fn weakness(password: &str) -> Option<&'static str> {
     }
 }
 
-fn use_up(
+pub(crate) fn use_up(
     txn: &mut Txn<'_>,
     grant: &Grant,
     draft: &AccountDraft,
@@ -335,14 +357,19 @@ fn write_account(
         ..Account::default()
     };
     storage::user::put_account(txn, user, &account);
-    if let Some(displayname) = &draft.displayname {
-        let value = to_raw_value(displayname).expect("text is JSON");
-        profile::put_field(txn, user, profile::DISPLAYNAME, &value);
-    }
+    put_displayname(txn, user, draft);
     if let Some(session) = &draft.session {
         session.write(txn, user)?;
     }
     Ok(())
+}
+
+/// The name with which an account begins.
+pub(crate) fn put_displayname(txn: &mut Txn<'_>, user: UserNumber, draft: &AccountDraft) {
+    if let Some(displayname) = &draft.displayname {
+        let value = to_raw_value(displayname).expect("text is JSON");
+        profile::put_field(txn, user, profile::DISPLAYNAME, &value);
+    }
 }
 
 #[cfg(test)]

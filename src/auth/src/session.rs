@@ -109,6 +109,11 @@ pub(crate) struct Draft {
 }
 
 impl Draft {
+    /// The device.
+    pub(crate) fn device_id(&self) -> &OwnedDeviceId {
+        &self.device_id
+    }
+
     /// Hands the tokens out, after the batch is on disk.
     pub(crate) fn into_session(self, user_id: OwnedUserId) -> Session {
         let Tokens {

@@ -92,6 +92,8 @@ pub struct RateLimits {
     pub presence_per_user: Rate,
     /// Uploads, queries and claims of keys by one user.
     pub key_requests: Rate,
+    /// To-device messages of one user, each for one device; of a large one each begun 4 KiB.
+    pub to_device: Rate,
     /// Reports of events, rooms and users by one user.
     pub reports: Rate,
     /// Searches of the user directory by one user.
@@ -121,6 +123,7 @@ impl Default for RateLimits {
             media_create: Rate::new(10.0, 50),
             presence_per_user: Rate::new(0.1, 1),
             key_requests: Rate::new(20.0, 100),
+            to_device: Rate::new(50.0, 10_000),
             reports: Rate::new(1.0, 5),
             user_directory: Rate::new(0.016, 200),
         }

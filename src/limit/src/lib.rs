@@ -53,6 +53,7 @@ pub enum Limit {
     MediaCreate,
     PresencePerUser,
     KeyRequests,
+    ToDevice,
     Reports,
     UserDirectory,
 }
@@ -142,7 +143,7 @@ impl Inner {
 
 impl Limit {
     /// In the order of the declaration.
-    const ALL: [Self; 19] = [
+    const ALL: [Self; 20] = [
         Self::Message,
         Self::AdminRedaction,
         Self::Registration,
@@ -160,6 +161,7 @@ impl Limit {
         Self::MediaCreate,
         Self::PresencePerUser,
         Self::KeyRequests,
+        Self::ToDevice,
         Self::Reports,
         Self::UserDirectory,
     ];
@@ -183,6 +185,7 @@ impl Limit {
             Self::MediaCreate => config.media_create,
             Self::PresencePerUser => config.presence_per_user,
             Self::KeyRequests => config.key_requests,
+            Self::ToDevice => config.to_device,
             Self::Reports => config.reports,
             Self::UserDirectory => config.user_directory,
         })

@@ -50,6 +50,7 @@ fn e4_every_limit_has_its_default() {
         (Limit::MediaCreate, 50, 1),
         (Limit::PresencePerUser, 1, 10),
         (Limit::KeyRequests, 100, 1),
+        (Limit::ToDevice, 10_000, 1),
         (Limit::Reports, 5, 1),
         (Limit::UserDirectory, 200, 63),
     ];

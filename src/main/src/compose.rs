@@ -148,7 +148,7 @@ pub(crate) async fn compose(config: Config, accept_data_loss: bool) -> Result<Ho
     let signing_key = signing_key::load_or_make(&config.storage.path)?;
     let policy = policy(&config);
     let server_name = config.server.name;
-    let users = Users::new(store.clone(), server_name.clone());
+    let users = Users::new(store.clone(), server_name.clone(), limits.clone());
     let rooms = Rooms::new(
         store.clone(),
         clock.clone(),
@@ -173,6 +173,7 @@ pub(crate) async fn compose(config: Config, accept_data_loss: bool) -> Result<Ho
     tokio::spawn(rooms.clone().carry_profiles());
     tokio::spawn(rooms.clone().keep_user_directory());
     tokio::spawn(rooms.clone().sweep());
+    tokio::spawn(rooms.clone().work_off_departures());
     let gateways = outbound::Rules::new(config.push.allowed_ranges, config.push.denied_ranges);
     let gateways = outbound::Client::new(gateways, USER_AGENT)?;
     tokio::spawn(Push::new(rooms.clone(), gateways).run());

@@ -80,11 +80,5 @@ impl Push {
 /// A user as a reader of rooms.
 fn reader(view: &dyn View, user: UserNumber) -> Result<Option<Actor>> {
     let user_id = storage::user::id(view, user)?;
-    Ok(user_id.map(|user_id| Actor {
-        user_id,
-        user,
-        device_id: None,
-        is_suspended: false,
-        is_guest: false,
-    }))
+    Ok(user_id.map(|user_id| Actor::without_device(user_id, user)))
 }

@@ -2,6 +2,8 @@
 //! against a running server.
 
 mod create;
+mod departure;
+mod erasure;
 mod history;
 mod limits;
 mod members;

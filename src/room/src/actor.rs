@@ -21,6 +21,17 @@ pub struct Actor {
 }
 
 impl Actor {
+    /// A user in whose name the server itself acts or reads.
+    pub fn without_device(user_id: OwnedUserId, user: UserNumber) -> Self {
+        Self {
+            user_id,
+            user,
+            device_id: None,
+            is_suspended: false,
+            is_guest: false,
+        }
+    }
+
     /// For everything but what suspended users are left with: reading, leaving rooms and rejecting invites, redacting
     /// their own events.
     ///

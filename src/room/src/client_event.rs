@@ -2,13 +2,14 @@
 
 use std::borrow::Cow;
 
-use event::{Pdu, redact::redact};
+use event::Pdu;
 use ruma_common::OwnedTransactionId;
 use serde_json::value::RawValue as RawJsonValue;
 use storage::{Result, event::EventMeta, relation::Kinds, room::EventNumber, transaction};
 
 use crate::{relation::Bundle, viewer::Viewer};
 
+mod erasure;
 mod form;
 
 pub use self::form::{Form, stripped};
@@ -49,7 +50,7 @@ impl Viewer<'_> {
         (form, relations): (Form, Option<Bundle>),
     ) -> Result<Box<RawJsonValue>> {
         let membership = self.membership_at(event, meta)?;
-        let erased = self.erased(pdu, meta, membership)?;
+        let erased = self.erased((event, meta), pdu)?;
         let (pdu, relations) = match &erased {
             Some(erased) => (erased, None),
             None => (pdu, relations),
@@ -94,45 +95,28 @@ impl Viewer<'_> {
         Ok(Some(text))
     }
 
-    /// The redacted form of an event whose sender wished to be forgotten, for who was not in the room then.
-    ///
-    /// "Erasure means that any users (or servers) which join the room after the erasure request are served redacted copies
-    /// of the events sent by this account. Users which had visibility on those events prior to the erasure are still able
-    /// to see unredacted copies." State is what the room is made of, and stays.
-    fn erased(&self, pdu: &Pdu, meta: &EventMeta, membership: Option<&str>) -> Result<Option<Pdu>> {
-        if membership == Some("join") || meta.state_key.is_some() || meta.sender == self.actor.user
-        {
-            return Ok(None);
-        }
-        let account = storage::user::account(self.view, meta.sender)?;
-        if !account.is_some_and(|account| account.erased) {
-            return Ok(None);
-        }
-        let redacted = redact(pdu, self.version);
-        redacted.map(Some).map_err(|error| storage::Error::Corrupt {
-            table: "event_body",
-            reason: error.to_string(),
-        })
-    }
-
     /// What a state event replaced.
-    fn replaced(&self, meta: &EventMeta) -> Result<Option<Pdu>> {
+    fn replaced(&mut self, meta: &EventMeta) -> Result<Option<Pdu>> {
         let (Some(key), Some(before)) = (meta.state_key, meta.state_before) else {
             return Ok(None);
         };
         match self.value(before, Some(key))? {
-            Some(replaced) => self.load(replaced).map(Some),
+            Some(replaced) => self.load_shown(replaced).map(Some),
             None => Ok(None),
         }
     }
 
     /// "Servers should include a copy of the `m.room.redaction` event under `unsigned` as `redacted_because` when serving
     /// the redacted event to clients."
-    fn redacted_because(&self, meta: &EventMeta, form: Form) -> Result<Option<Box<RawJsonValue>>> {
+    fn redacted_because(
+        &mut self,
+        meta: &EventMeta,
+        form: Form,
+    ) -> Result<Option<Box<RawJsonValue>>> {
         let Some(redaction) = meta.redacted_by else {
             return Ok(None);
         };
-        let pdu = self.load(redaction)?;
+        let pdu = self.load_shown(redaction)?;
         let unsigned = Unsigned {
             age: age(&pdu, self.now),
             ..Unsigned::default()

@@ -8,6 +8,7 @@ mod authorize;
 mod charge;
 mod client_event;
 mod create;
+mod departure;
 mod directory;
 mod error;
 mod filter;

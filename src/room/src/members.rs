@@ -161,23 +161,9 @@ impl Viewer<'_> {
 
 /// "The ID of each room in which the user has `joined` membership."
 pub(crate) fn joined_rooms(view: &dyn View, actor: &Actor) -> Result<Vec<OwnedRoomId>, ReadError> {
-    Ok(rooms_where(view, actor, &[Membership::Join])?)
-}
-
-/// Every room that the user can leave.
-pub(crate) fn present_rooms(view: &dyn View, actor: &Actor) -> storage::Result<Vec<OwnedRoomId>> {
-    let present = [Membership::Join, Membership::Invite, Membership::Knock];
-    rooms_where(view, actor, &present)
-}
-
-fn rooms_where(
-    view: &dyn View,
-    actor: &Actor,
-    memberships: &[Membership],
-) -> storage::Result<Vec<OwnedRoomId>> {
     let rooms: Vec<_> = membership::by_user(view, actor.user)?
         .into_iter()
-        .filter(|(_, member)| memberships.contains(&member.membership))
+        .filter(|(_, member)| member.membership == Membership::Join)
         .map(|(room, _)| room)
         .collect();
     let heads = room::heads(view, &rooms)?;

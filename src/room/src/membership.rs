@@ -14,7 +14,7 @@ use crate::{
     viewer::membership,
 };
 
-mod guest;
+pub(crate) mod guest;
 mod invite;
 mod knock;
 mod removal;
@@ -107,28 +107,6 @@ impl Rooms {
             room.leave(actor, reason.as_deref())
         })
         .await
-    }
-
-    /// Leaves every room and rejects every invite: "homeservers SHOULD […] part the user from all rooms they are
-    /// joined to" when an account is closed. A room that does not let the user go stays as it is.
-    ///
-    /// # Errors
-    ///
-    /// [`ActError::Storage`].
-    pub async fn leave_all(&self, actor: &Actor) -> Result<(), ActError> {
-        let rooms = self
-            .store()
-            .read(|view| crate::members::present_rooms(view, actor))?;
-        for room_id in rooms {
-            let leaving = self.act(&room_id, ActError::NotFound, |room| {
-                room.free_of_charge();
-                room.leave(actor, None)
-            });
-            if let Err(ActError::Storage(error)) = leaving.await {
-                return Err(error.into());
-            }
-        }
-        Ok(())
     }
 
     /// "This API stops a user remembering about a particular room."
@@ -320,7 +298,7 @@ pub(crate) fn send_member(
 }
 
 impl RoomTxn<'_, '_> {
-    fn leave(&mut self, actor: &Actor, reason: Option<&str>) -> Result<(), ActError> {
+    pub(crate) fn leave(&mut self, actor: &Actor, reason: Option<&str>) -> Result<(), ActError> {
         if self.member(&actor.user_id)? == Some(Membership::Leave) {
             return Ok(());
         }

@@ -179,13 +179,8 @@ impl Rooms {
             }
             Ok(number)
         })?;
-        Ok(Actor {
-            user_id: notices.user_id.clone(),
-            user: commit.durable().await,
-            device_id: None,
-            is_suspended: false,
-            is_guest: false,
-        })
+        let speaker = commit.durable().await;
+        Ok(Actor::without_device(notices.user_id.clone(), speaker))
     }
 
     /// The user's room, if the server can still speak there.

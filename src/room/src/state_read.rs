@@ -109,11 +109,11 @@ impl Viewer<'_> {
         format: StateFormat,
     ) -> Result<Box<RawJsonValue>, ReadError> {
         let at = self.access()?;
-        let (event, pdu) = self
+        let (event, _) = self
             .state_at(at, event_type, state_key)?
             .ok_or(ReadError::NotFound)?;
         Ok(match format {
-            StateFormat::Content => pdu.content().to_owned(),
+            StateFormat::Content => self.load_shown(event)?.content().to_owned(),
             StateFormat::Event => self.client_event(event, Form::WithRoomId)?,
         })
     }

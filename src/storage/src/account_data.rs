@@ -163,18 +163,6 @@ pub fn list(view: &dyn View, user: UserNumber, room: Option<RoomNumber>) -> Resu
         .collect()
 }
 
-/// What of a room, or of what is global, was set after a position.
-pub fn since_in(
-    view: &dyn View,
-    user: UserNumber,
-    room: Option<RoomNumber>,
-    after: Position,
-) -> Result<Vec<Entry>> {
-    let mut entries = list(view, user, room)?;
-    entries.retain(|entry| entry.position > after);
-    Ok(entries)
-}
-
 /// Everything that was set after a position, global and in rooms, in the order of setting. Costs
 /// what changed, not what there is.
 pub fn since(view: &dyn View, user: UserNumber, after: Position) -> Result<Vec<Entry>> {
@@ -306,8 +294,6 @@ mod tests {
             assert_eq!(newer[1].content.get(), r#"{"a":2}"#);
             let global = account_data::list(view, USER, None).unwrap();
             assert_eq!(types(&global), [(None, "m.direct"), (None, "m.widgets")]);
-            let of_room = account_data::since_in(view, USER, Some(ROOM), position).unwrap();
-            assert!(of_room.is_empty());
             assert!(
                 account_data::since(view, UserNumber(5), Position(0))
                     .unwrap()

@@ -8,7 +8,7 @@ use crate::{
     Error, Options, Position, Result, Store,
     engine::Engine,
     marker::Marker,
-    store::{LOSS_JUMP, last_position, move_to},
+    store::{LOSS_JUMP, check_schema, last_position, move_to},
     table::{CLAIMED_KEY, FALLBACK_KEY, KEY_COUNT, ONE_TIME_KEY},
 };
 
@@ -39,6 +39,7 @@ pub fn adopt(options: &Options, age_ms: u64) -> Result<Position> {
         return Err(Error::Open(format!("there is no database in {shown}")));
     }
     let engine = Engine::open(options, &directory)?;
+    check_schema(&engine)?;
     drop_what_is_handed_out_once(&engine)?;
     let copied = last_position(&engine)?;
     let jump = age_ms

@@ -120,6 +120,9 @@ pub enum Change {
         #[n(0)]
         user: u64,
     },
+    /// Somebody is to leave rooms: [`crate::departure`].
+    #[n(17)]
+    Departure,
     /// A user's pushers changed.
     #[n(40)]
     Pushers {

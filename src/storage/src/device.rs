@@ -114,7 +114,8 @@ pub fn put_seen(
     device_id: &DeviceId,
     seen: &Seen,
 ) -> Result<()> {
-    if get(txn, user, device_id)?.is_some() {
+    // Guarded: a device that is being deleted leaves no address behind.
+    if get_guarded(txn, user, device_id)?.is_some() {
         txn.put(seen_key(user, device_id), encode(seen));
     }
     Ok(())

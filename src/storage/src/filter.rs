@@ -23,8 +23,8 @@ pub fn find(view: &dyn View, user: UserNumber, filter: &RawValue) -> Result<Opti
     value.as_deref().map(read_number).transpose()
 }
 
-/// The number that the user's next filter gets. Filters are never removed, so it is also how many
-/// there are.
+/// The number that the user's next filter gets. One is never removed alone, so it is also how
+/// many there are.
 pub fn next_number(view: &dyn View, user: UserNumber) -> Result<u32> {
     let range = FILTER.key().u64(user.0).prefix_range();
     let Some((key, _)) = view.first(&range, Order::Reverse)? else {
@@ -42,6 +42,13 @@ pub fn put(txn: &mut Txn<'_>, user: UserNumber, number: u32, filter: &RawValue) 
     txn.put(key, filter.get().as_bytes());
     txn.expect_absent(number_key(user, filter));
     txn.put(number_key(user, filter), number.to_be_bytes());
+}
+
+/// Removes all filters of a user, for good.
+pub fn delete_all(txn: &mut Txn<'_>, user: UserNumber) {
+    for table in [FILTER, FILTER_NUMBER] {
+        txn.delete_range(table.key().u64(user.0).prefix_range());
+    }
 }
 
 fn number_key(user: UserNumber, filter: &RawValue) -> Key {

@@ -13,6 +13,7 @@ mod codec;
 mod commit;
 pub mod cross_signing;
 pub mod dehydrated_device;
+pub mod departure;
 pub mod device;
 pub mod device_key;
 pub mod device_list;
@@ -73,7 +74,7 @@ pub use options::{Durability, Options, SyncHook};
 pub use ring::Logged;
 pub use rule_changes::RuleChanges;
 pub use snapshot::Snapshot;
-pub use store::Store;
+pub use store::{SCHEMA, Store};
 pub use txn::Txn;
 pub use view::{Order, Row, View, Visitor};
 

@@ -26,6 +26,11 @@ pub fn get(view: &dyn View, user: UserNumber) -> Result<Option<Row>> {
         .transpose()
 }
 
+/// Removes it.
+pub fn delete(txn: &mut Txn<'_>, user: UserNumber) {
+    txn.delete(key(user));
+}
+
 /// Replaces it.
 pub fn put(txn: &mut Txn<'_>, user: UserNumber, row: &Row) {
     txn.put(key(user), encode(row));

@@ -142,6 +142,15 @@ pub fn put(txn: &mut Txn<'_>, user: UserNumber, old: &[Pusher], new: &[Pusher]) 
     txn.change(Change::Pushers { user: user.0 });
 }
 
+/// Ends all pushers of a user.
+pub fn delete_all(txn: &mut Txn<'_>, user: UserNumber) -> Result<()> {
+    let old = list_guarded(txn, user)?;
+    if !old.is_empty() {
+        put(txn, user, &old, &[]);
+    }
+    Ok(())
+}
+
 /// Ends the pushers that a device has set.
 pub(crate) fn delete_of_device(
     txn: &mut Txn<'_>,

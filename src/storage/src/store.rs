@@ -4,6 +4,7 @@
 //! promise. A write reads the applied state, so the next event of a room need not wait for the disk.
 
 use std::{
+    cmp::Ordering,
     fs::{self, File},
     io,
     ops::ControlFlow,
@@ -28,8 +29,9 @@ use crate::{
 /// How often a guarded batch is built while others may write, before it is built alone.
 const GUARD_TRIES: usize = 8;
 
-/// The version of the tables that this program reads and writes.
-const SCHEMA: u32 = 1;
+/// The version of the tables that this program reads and writes. Raised when a row of before would be read as something
+/// that it does not say; fields that are added to a row raise nothing.
+pub const SCHEMA: u32 = 2;
 
 /// How far positions jump over what may have been handed out and lost.
 pub(crate) const LOSS_JUMP: u64 = 1 << 20;
@@ -62,7 +64,7 @@ impl Drop for Committer {
 impl Store {
     /// Opens or creates the store and starts its committer.
     ///
-    /// Refuses a database of a newer version, and one that came back without commits which had been
+    /// Refuses a database of another version, and one that came back without commits which had been
     /// acknowledged (unless [`Options::accept_data_loss`]).
     pub fn open(options: &Options) -> Result<Self> {
         let directory = &options.path;
@@ -192,8 +194,8 @@ fn create_directory(directory: &Path) -> io::Result<()> {
     File::open(parent)?.sync_all()
 }
 
-/// Writes the version of a new store, and refuses a newer one.
-fn check_schema(engine: &Engine) -> Result<()> {
+/// Writes the version of a new store, and refuses one of another version: its rows would be misread, not missed.
+pub(crate) fn check_schema(engine: &Engine) -> Result<()> {
     let key = META.key().raw(b"schema");
     let Some(found) = engine.get(&key)? else {
         let row = SCHEMA.to_be_bytes();
@@ -210,13 +212,15 @@ fn check_schema(engine: &Engine) -> Result<()> {
             table: META.name,
             reason: "the schema version is no number of four bytes".into(),
         })?;
-    if found > SCHEMA {
-        return Err(Error::Open(format!(
-            "the database has schema version {found}; this version of Hearth knows versions up to \
-             {SCHEMA}. Start the newer version that wrote it"
-        )));
-    }
-    Ok(())
+    let whose = match found.cmp(&SCHEMA) {
+        Ordering::Equal => return Ok(()),
+        Ordering::Greater => "the newer version of Hearth",
+        Ordering::Less => "the older version of Hearth",
+    };
+    Err(Error::Open(format!(
+        "the database has schema version {found}, and this version of Hearth reads {SCHEMA} only. Start {whose} that \
+         wrote it, or begin with an empty storage.path"
+    )))
 }
 
 /// The last commit that the database came back with; compared with the head marker.

@@ -214,6 +214,10 @@ pub const OPENID_TOKEN: Table = Table::new(Family::User, 0x69, "openid_token");
 pub const URL_PREVIEW: Table = Table::new(Family::Queue, 0x6a, "url_preview");
 /// Time in milliseconds, media id of an image that was fetched for a preview and is kept until then -> nothing.
 pub const PREVIEW_IMAGE: Table = Table::new(Family::Queue, 0x6b, "preview_image");
+/// User number of one who wished to be forgotten -> nothing.
+pub const ERASED_USER: Table = Table::new(Family::User, 0x6a, "erased_user");
+/// A room whose guests, or a user who, is still to leave -> stamped: how far that is done.
+pub const DEPARTURE: Table = Table::new(Family::Queue, 0x6c, "departure");
 /// User number, window in milliseconds -> bytes uploaded in it, by pieces of the window.
 pub const MEDIA_USAGE: Table = Table::new(Family::User, 0x68, "media_usage");
 /// User number, room number -> stamped current membership.
@@ -264,8 +268,8 @@ pub const NOTICE_ROOM: Table = Table::new(Family::User, 0x5d, "notice_room");
 pub const CARRIED_PROFILE: Table = Table::new(Family::Queue, 0x22, "carried_profile");
 /// User number, device id, position, number in its commit -> to-device message.
 pub const TO_DEVICE: Table = Table::new(Family::Queue, 0x48, "to_device");
-/// User number, device id -> position up to which its to-device messages have been delivered and removed.
-pub const TO_DEVICE_DELIVERED: Table = Table::new(Family::Queue, 0x49, "to_device_delivered");
+/// User number, device id -> position up to which its to-device messages have been removed, and how long its queue is.
+pub const TO_DEVICE_HEAD: Table = Table::new(Family::Queue, 0x49, "to_device_head");
 /// User number, version -> key backup.
 pub const KEY_BACKUP: Table = Table::new(Family::User, 0x48, "key_backup");
 /// User number -> the last version of a key backup that was made.

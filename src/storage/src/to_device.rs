@@ -1,18 +1,20 @@
 //! To-device messages: a queue for each device, from the commit that brought a message until the device shows that it
 //! has it.
 //!
-//! What has been removed stays behind as tombstones until it is compacted. So each queue has a low watermark, the
-//! place up to which everything has been delivered and removed, and whoever reads a queue begins there or behind it.
+//! What has been removed stays behind as tombstones until it is compacted. So each queue has a head with a low watermark, the
+//! place up to which everything has been removed, and whoever reads a queue begins there or behind it. The head says how
+//! long the queue is, too.
 
 use std::ops::ControlFlow;
 
+use minicbor::{Decode, Encode};
 use ruma_common::DeviceId;
 use serde_json::value::RawValue;
 
 use crate::{
-    Change, Error, Key, KeyReader, Order, Position, Result, Txn, View,
+    Change, Error, Key, KeyReader, Order, Position, Result, Txn, View, decode, encode,
     hash::hash16,
-    table::{TO_DEVICE, TO_DEVICE_DELIVERED},
+    table::{TO_DEVICE, TO_DEVICE_HEAD},
     user::UserNumber,
 };
 
@@ -33,12 +35,49 @@ impl Queue<'_> {
             .text(self.device_id.as_str())
     }
 
-    fn delivered_key(self) -> Key {
-        TO_DEVICE_DELIVERED
+    fn head_key(self) -> Key {
+        TO_DEVICE_HEAD
             .key()
             .u64(self.user.0)
             .raw(self.device_id.as_bytes())
     }
+}
+
+/// How long a queue is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Encode, Decode)]
+pub struct Size {
+    /// The messages in it.
+    #[n(0)]
+    pub messages: u64,
+    /// The bytes of their JSON.
+    #[n(1)]
+    pub bytes: u64,
+}
+
+impl Size {
+    /// Whether it is longer than `most`.
+    pub fn exceeds(self, most: Self) -> bool {
+        self.messages > most.messages || self.bytes > most.bytes
+    }
+
+    fn remove(&mut self, row: &Row) {
+        self.messages = self.messages.saturating_sub(1);
+        self.bytes = self.bytes.saturating_sub(row.value.len() as u64);
+    }
+}
+
+/// What is known of a queue as a whole.
+#[derive(Default, Encode, Decode)]
+struct Head {
+    #[n(0)]
+    removed: Position,
+    #[n(1)]
+    size: Size,
+}
+
+fn head_guarded(txn: &mut Txn<'_>, queue: Queue<'_>) -> Result<Head> {
+    let row = txn.get_guarded(&queue.head_key())?;
+    row.map_or(Ok(Head::default()), |row| decode(TO_DEVICE_HEAD, &row))
 }
 
 /// What stands for a device in change records and in memory. Two devices of a user that share one only look once too
@@ -65,22 +104,57 @@ pub struct Page {
     pub more: bool,
 }
 
-/// Puts a message into a queue. `number` tells the messages apart that one batch has for the same device.
-pub fn put(txn: &mut Txn<'_>, queue: Queue<'_>, number: u32, event: &RawValue) {
+/// Puts a message into a queue. `number` tells the messages apart that one batch has for the same device. How long the
+/// queue is then.
+pub fn put(txn: &mut Txn<'_>, queue: Queue<'_>, number: u32, event: &RawValue) -> Result<Size> {
+    let mut head = head_guarded(txn, queue)?;
+    head.size.messages += 1;
+    head.size.bytes += event.get().len() as u64;
+    txn.put(queue.head_key(), encode(&head));
     txn.put_at_position(queue.key(), &number.to_be_bytes(), event.get().as_bytes());
     txn.change(Change::ToDevice {
         user: queue.user.0,
         device: mark(queue.device_id),
     });
+    Ok(head.size)
 }
 
-/// Up to where everything has been delivered and removed.
-pub fn delivered(view: &dyn View, queue: Queue<'_>) -> Result<Position> {
-    read_position(view.get(&queue.delivered_key())?)
+/// Drops the oldest messages until the queue is no longer than `most`. How many.
+pub fn shorten(txn: &mut Txn<'_>, queue: Queue<'_>, most: Size) -> Result<u64> {
+    let mut head = head_guarded(txn, queue)?;
+    let before = head.size.messages;
+    while head.size.exceeds(most) {
+        let (oldest, _) = rows(txn, queue, (head.removed, Position(u64::MAX - 1)), 1)?;
+        let Some(last) = oldest.last().map(|row| row.position) else {
+            break;
+        };
+        for row in &oldest {
+            txn.delete(row.key(queue));
+            head.size.remove(row);
+        }
+        head.removed = last;
+    }
+    txn.put(queue.head_key(), encode(&head));
+    Ok(before - head.size.messages)
+}
+
+/// How long a queue is.
+pub fn size(view: &dyn View, queue: Queue<'_>) -> Result<Size> {
+    Ok(head(view, queue)?.size)
+}
+
+/// Up to where everything has been removed: what was delivered, and what was dropped.
+pub fn removed(view: &dyn View, queue: Queue<'_>) -> Result<Position> {
+    Ok(head(view, queue)?.removed)
+}
+
+fn head(view: &dyn View, queue: Queue<'_>) -> Result<Head> {
+    let row = view.get(&queue.head_key())?;
+    row.map_or(Ok(Head::default()), |row| decode(TO_DEVICE_HEAD, &row))
 }
 
 /// The oldest messages behind `after`: about `limit` of them. Those of one commit are never parted, since a position
-/// stands for all of them. `after` is not before [`delivered`].
+/// stands for all of them. `after` is not before [`removed`].
 pub fn page(view: &dyn View, queue: Queue<'_>, after: Position, limit: usize) -> Result<Page> {
     let (rows, more) = rows(view, queue, (after, Position(u64::MAX)), limit)?;
     let messages = rows.into_iter().map(|row| {
@@ -104,28 +178,36 @@ pub fn remove_delivered(
     up_to: Position,
     limit: usize,
 ) -> Result<Position> {
-    let delivered = read_position(txn.get_guarded(&queue.delivered_key())?)?;
-    let (rows, more) = rows(txn, queue, (delivered, up_to), limit)?;
+    let mut head = head_guarded(txn, queue)?;
+    let (rows, more) = rows(txn, queue, (head.removed, up_to), limit)?;
     let Some(last) = rows.last().map(|row| row.position) else {
-        return Ok(delivered.max(up_to));
+        return Ok(head.removed.max(up_to));
     };
-    for row in rows {
-        txn.delete(queue.key().u64(row.position.0).raw(&row.number));
+    for row in &rows {
+        txn.delete(row.key(queue));
+        head.size.remove(row);
     }
-    txn.put(queue.delivered_key(), last.0.to_be_bytes());
+    head.removed = last;
+    txn.put(queue.head_key(), encode(&head));
     Ok(if more { last } else { up_to })
 }
 
 /// Drops the queue of a device that goes away.
 pub(crate) fn delete_all(txn: &mut Txn<'_>, queue: Queue<'_>) {
     txn.delete_range(queue.key().prefix_range());
-    txn.delete(queue.delivered_key());
+    txn.delete(queue.head_key());
 }
 
 struct Row {
     position: Position,
     number: [u8; 4],
     value: Vec<u8>,
+}
+
+impl Row {
+    fn key(&self, queue: Queue<'_>) -> Key {
+        queue.key().u64(self.position.0).raw(&self.number)
+    }
 }
 
 /// The rows behind a position and up to another one, until there are `limit` and a new commit begins; whether there
@@ -169,15 +251,6 @@ fn rows(
     failed.map_or(Ok((rows, more)), Err)
 }
 
-fn read_position(value: Option<Vec<u8>>) -> Result<Position> {
-    let Some(value) = value else {
-        return Ok(Position(0));
-    };
-    let bytes = value.try_into();
-    let number = bytes.map_err(|_| corrupt("a position has eight bytes"))?;
-    Ok(Position(u64::from_be_bytes(number)))
-}
-
 fn corrupt(reason: &str) -> Error {
     Error::Corrupt {
         table: TO_DEVICE.name,
@@ -190,7 +263,7 @@ mod tests {
     use ruma_common::device_id;
     use serde_json::value::to_raw_value;
 
-    use super::{Page, Queue};
+    use super::{Page, Queue, Size};
     use crate::{
         Error, Position, Store,
         device::{self, Device},
@@ -209,7 +282,7 @@ mod tests {
         let commit = store
             .write::<_, Error>(|txn| {
                 for (number, text) in (0..).zip(texts) {
-                    to_device::put(txn, queue, number, &to_raw_value(text).unwrap());
+                    to_device::put(txn, queue, number, &to_raw_value(text).unwrap())?;
                 }
                 Ok(())
             })
@@ -269,11 +342,7 @@ mod tests {
         assert_eq!(remove(&store, phone, third, 2).await, second);
         let left = page(&store, phone, Position(0), 10);
         assert_eq!(texts(&left), ["d"]);
-        let delivered = || {
-            store
-                .read(|view| to_device::delivered(view, phone))
-                .unwrap()
-        };
+        let delivered = || store.read(|view| to_device::removed(view, phone)).unwrap();
         assert_eq!(delivered(), second);
         // An older token takes nothing and moves nothing back; one ahead of everything stops at the last message.
         assert_eq!(remove(&store, phone, first, 10).await, second);
@@ -282,6 +351,42 @@ mod tests {
         assert_eq!(delivered(), third);
         put(&store, phone, &["e"]).await;
         assert_eq!(texts(&page(&store, phone, third, 10)), ["e"]);
+    }
+
+    #[tokio::test]
+    async fn the_oldest_fall_out_of_a_queue_that_is_too_long() {
+        let (_dir, store) = crate::store_for_tests();
+        let phone = queue("PHONE");
+        let size = || store.read(|view| to_device::size(view, phone)).unwrap();
+        let of = |messages, bytes| Size { messages, bytes };
+        let shorten = async |most| {
+            let commit = store.write::<_, Error>(|txn| to_device::shorten(txn, phone, most));
+            commit.unwrap().durable().await
+        };
+        put(&store, phone, &["a"]).await;
+        put(&store, phone, &["b", "c"]).await;
+        let last = put(&store, phone, &["dddd"]).await;
+        assert_eq!(size(), of(4, 3 + 3 + 3 + 6));
+        assert_eq!(shorten(of(4, 15)).await, 0);
+        // Those of one commit stay together.
+        assert_eq!(shorten(of(2, 15)).await, 3);
+        assert_eq!(texts(&page(&store, phone, Position(0), 9)), ["dddd"]);
+        assert_eq!(size(), of(1, 6));
+        put(&store, phone, &["e"]).await;
+        assert_eq!(shorten(of(9, 8)).await, 1);
+        assert_eq!(texts(&page(&store, phone, last, 9)), ["e"]);
+        assert_eq!(
+            remove(&store, phone, Position(u64::MAX), 9).await.0,
+            u64::MAX
+        );
+        assert_eq!(size(), of(0, 0));
+        // What one batch brings is not dropped by it.
+        let commit = store.write::<_, Error>(|txn| {
+            to_device::put(txn, phone, 0, &to_raw_value("ffff").unwrap())?;
+            to_device::shorten(txn, phone, of(0, 0))
+        });
+        assert_eq!(commit.unwrap().durable().await, 0);
+        assert_eq!(texts(&page(&store, phone, last, 9)), ["ffff"]);
     }
 
     #[tokio::test]
@@ -308,7 +413,7 @@ mod tests {
             .await;
         let gone = page(&store, queue("PHONE"), Position(0), 10);
         assert!(gone.messages.is_empty());
-        let delivered = store.read(|view| to_device::delivered(view, queue("PHONE")));
+        let delivered = store.read(|view| to_device::removed(view, queue("PHONE")));
         assert_eq!(delivered.unwrap(), Position(0));
         assert_eq!(
             texts(&page(&store, queue("PHONE2"), Position(0), 9)),

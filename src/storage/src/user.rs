@@ -5,7 +5,7 @@ use ruma_common::{OwnedUserId, UserId};
 
 use crate::{
     Error, Order, Result, Txn, View, decode, encode,
-    table::{ACCOUNT, NEXT_USER_NUMBER, USER_ID, USER_NUMBER},
+    table::{ACCOUNT, ERASED_USER, NEXT_USER_NUMBER, USER_ID, USER_NUMBER},
 };
 
 /// Stands for a user in keys, in change records and in memory. Never reused.
@@ -91,10 +91,6 @@ pub struct Account {
     /// May read but hardly write.
     #[n(5)]
     pub suspended: bool,
-    /// Wished to be forgotten: whoever joins a room later sees their events redacted.
-    #[n(6)]
-    #[cbor(default)]
-    pub erased: bool,
     /// Has no password, and may do little: see the specification on guest access.
     #[n(7)]
     #[cbor(default)]
@@ -107,6 +103,15 @@ pub fn account(view: &dyn View, user: UserNumber) -> Result<Option<Account>> {
     value.map(|value| decode(ACCOUNT, &value)).transpose()
 }
 
+/// The accounts of many users, in their order.
+pub fn accounts_of(view: &dyn View, users: &[UserNumber]) -> Result<Vec<Option<Account>>> {
+    let keys: Vec<_> = users.iter().map(|user| ACCOUNT.key().u64(user.0)).collect();
+    view.get_many(&keys)?
+        .into_iter()
+        .map(|value| value.map(|value| decode(ACCOUNT, &value)).transpose())
+        .collect()
+}
+
 /// The account of a local user, by which this batch decides something.
 pub fn account_guarded(txn: &mut Txn<'_>, user: UserNumber) -> Result<Option<Account>> {
     let value = txn.get_guarded(&ACCOUNT.key().u64(user.0))?;
@@ -116,6 +121,16 @@ pub fn account_guarded(txn: &mut Txn<'_>, user: UserNumber) -> Result<Option<Acc
 /// Makes or replaces an account that was read guarded in the same batch.
 pub fn put_account(txn: &mut Txn<'_>, user: UserNumber, account: &Account) {
     txn.put(ACCOUNT.key().u64(user.0), encode(account));
+}
+
+/// Notes that a user wished to be forgotten: who was not in the room then sees their events redacted.
+pub fn erase(txn: &mut Txn<'_>, user: UserNumber) {
+    txn.put(ERASED_USER.key().u64(user.0), []);
+}
+
+/// Whether a user wished to be forgotten.
+pub fn is_erased(view: &dyn View, user: UserNumber) -> Result<bool> {
+    Ok(view.get(&ERASED_USER.key().u64(user.0))?.is_some())
 }
 
 /// At most `limit` local users with a number above `after`.

@@ -17,7 +17,8 @@ use std::{
 };
 
 use hearth_storage::{
-    Change, Error, KeyReader, Options, Order, Position, Store, SyncHook, View, log, table::META,
+    Change, Error, KeyReader, Options, Order, Position, SCHEMA, Store, SyncHook, View, backup, log,
+    table::META,
 };
 
 const WRITERS: u64 = 16;
@@ -233,22 +234,32 @@ fn a_damaged_marker_is_refused_unless_accepted() {
 }
 
 #[test]
-fn a_newer_schema_is_refused() {
-    let directory = tempfile::tempdir().unwrap();
-    let store = Store::open(&Options::new(directory.path())).unwrap();
-    // Dropping the store brings it to disk.
-    let _newer = store
-        .write(|txn| {
-            txn.put(META.key().raw(b"schema"), 2_u32.to_be_bytes().to_vec());
-            Ok::<_, Error>(())
-        })
-        .unwrap();
-    drop(store);
-    let refused = Store::open(&Options::new(directory.path())).err().unwrap();
-    assert!(
-        refused.to_string().contains("schema version 2"),
-        "{refused}"
-    );
+fn another_schema_is_refused_whether_newer_or_older() {
+    for (schema, whose) in [(SCHEMA + 1, "newer"), (SCHEMA - 1, "older")] {
+        let directory = tempfile::tempdir().unwrap();
+        let options = Options::new(directory.path());
+        let store = Store::open(&options).unwrap();
+        // Dropping the store brings it to disk.
+        let _other = store
+            .write(|txn| {
+                txn.put(META.key().raw(b"schema"), schema.to_be_bytes().to_vec());
+                Ok::<_, Error>(())
+            })
+            .unwrap();
+        drop(store);
+        let refused = [
+            Store::open(&options).err(),
+            backup::adopt(&options, 0).err(),
+        ];
+        for refused in refused {
+            let refused = refused.unwrap().to_string();
+            let says = [
+                format!("schema version {schema}"),
+                format!("the {whose} version"),
+            ];
+            assert!(says.iter().all(|text| refused.contains(text)), "{refused}");
+        }
+    }
 }
 
 #[test]

@@ -77,8 +77,8 @@ impl Inner {
             return Ok(nothing);
         }
         let view = &**snapshot;
-        let delivered = to_device::delivered(view, queue)?;
-        let after = delivered.max(Position(nothing.up_to));
+        let removed = to_device::removed(view, queue)?;
+        let after = removed.max(Position(nothing.up_to));
         let page = to_device::page(view, queue, after, MOST_MESSAGES)?;
         let last = page.messages.last().map_or(after, |last| last.position);
         let newest = if page.more { view.position() } else { last };
@@ -120,8 +120,8 @@ fn queue(request: &SyncRequest) -> Option<Queue<'_>> {
 /// Whether there really is a message up to a place.
 fn holds(store: &Store, queue: Queue<'_>, up_to: Position) -> Result<bool> {
     let view = store.snapshot();
-    let delivered = to_device::delivered(&*view, queue)?;
-    let page = to_device::page(&*view, queue, delivered, 1)?;
+    let removed = to_device::removed(&*view, queue)?;
+    let page = to_device::page(&*view, queue, removed, 1)?;
     Ok(page
         .messages
         .first()

@@ -260,9 +260,21 @@ impl Presence {
 
     fn keep(&self, user: UserNumber, row: &Row) {
         let kept = self.store.write::<_, storage::Error>(|txn| {
-            rows::put(txn, user, row);
-            Ok(())
+            let account = storage::user::account_guarded(txn, user)?;
+            // Of a closed account nothing is kept.
+            let is_open = account.is_some_and(|account| !account.deactivated);
+            if is_open {
+                rows::put(txn, user, row);
+            }
+            Ok(is_open)
         });
+        if let Ok(kept) = &kept
+            && !kept.value()
+            && let Some(entry) = self.book.lock().people.get_mut(&user)
+        {
+            entry.person.status_msg = None;
+            entry.shown.status_msg = None;
+        }
         if let Err(error) = kept {
             tracing::error!(%error, user.number = user.0, "a presence cannot be stored");
         }

@@ -123,6 +123,7 @@ impl<'a> RoomReader<'a> {
         let filter = self.request.filter;
         let json = if filter.federation_format {
             let pdu = self.viewer.pdu(event, meta)?;
+            let pdu = self.viewer.erased((event, meta), &pdu)?.unwrap_or(pdu);
             // The stored text is JSON: it was parsed to become this PDU.
             let text = RawValue::from_string(pdu.json().to_owned());
             EventJson::from(text.map_err(|error| Error::Corrupt {

@@ -191,12 +191,9 @@ impl Users {
             if !dehydrated_device::is(view, user, device_id)? {
                 return Err(DehydratedDeviceError::NotDehydrated);
             }
-            Ok(to_device::page(
-                view,
-                Queue { user, device_id },
-                from,
-                limit,
-            )?)
+            let queue = Queue { user, device_id };
+            let after = to_device::removed(view, queue)?.max(from);
+            Ok(to_device::page(view, queue, after, limit)?)
         })?;
         let last = page.messages.last().map_or(from, |last| last.position);
         let messages = page.messages.into_iter();

@@ -17,6 +17,7 @@ mod tag;
 mod testing;
 mod to_device;
 
+use limit::Limits;
 use ruma_common::{OwnedServerName, RoomId, UserId};
 use storage::{Store, View, room::RoomNumber, user::UserNumber};
 
@@ -40,12 +41,17 @@ pub use to_device::{MAX_TO_DEVICE_BYTES, SendToDevice, ToDeviceError, ToDeviceSe
 pub struct Users {
     store: Store,
     server_name: OwnedServerName,
+    limits: Limits,
 }
 
 impl Users {
     /// Makes the handle.
-    pub fn new(store: Store, server_name: OwnedServerName) -> Self {
-        Self { store, server_name }
+    pub fn new(store: Store, server_name: OwnedServerName, limits: Limits) -> Self {
+        Self {
+            store,
+            server_name,
+            limits,
+        }
     }
 
     /// The number of a room that this server has heard of: what account data of a room is kept under.

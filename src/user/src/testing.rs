@@ -1,5 +1,6 @@
 //! A small house for this crate's tests: one local user on a store in a temporary directory.
 
+use limit::Limits;
 use ruma_common::{server_name, user_id};
 use storage::{
     Store,
@@ -27,7 +28,8 @@ impl House {
             Ok(alice)
         });
         let alice = commit.unwrap().durable().await;
-        let users = Users::new(store.clone(), server_name!("example.org").to_owned());
+        let server_name = server_name!("example.org").to_owned();
+        let users = Users::new(store.clone(), server_name, Limits::none());
         Self {
             _dir: dir,
             store,

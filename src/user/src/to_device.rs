@@ -4,12 +4,13 @@
 
 use std::collections::BTreeMap;
 
+use limit::{Limit, TooSoon};
 use ruma_common::{DeviceId, OwnedUserId, TransactionId, UserId, to_device::DeviceIdOrAllDevices};
 use serde::Serialize;
 use serde_json::value::{RawValue, to_raw_value};
 use storage::{
     Txn, device,
-    to_device::{self, Queue},
+    to_device::{self, Queue, Size},
     transaction::{self, NO_ROOM, TransactionKey},
     user::UserNumber,
 };
@@ -21,6 +22,16 @@ pub const MAX_TO_DEVICE_BYTES: usize = 65_536;
 
 /// What one request may put into queues: `*` makes much of little.
 const MAX_QUEUED_BYTES: usize = 32 << 20;
+
+/// What waits for one device. Beyond it the oldest messages go: they are keys of the oldest messages of rooms, or requests
+/// that have long been answered, and whoever opened a session with one of them repeats that until they get an answer.
+const LONGEST_QUEUE: Size = Size {
+    messages: 50_000,
+    bytes: 100 << 20,
+};
+
+/// Of a larger message each begun piece of this size counts.
+const COUNTED_BYTES: usize = 4096;
 
 /// The longest type of an event.
 const MAX_TYPE_BYTES: usize = 255;
@@ -56,6 +67,9 @@ pub enum ToDeviceError {
     /// `M_TOO_LARGE`: a content of more than 64 KiB, a type of more than 255 bytes, or much too much in all.
     #[error("The messages are too large")]
     TooLarge,
+    /// Too many messages in too short a time.
+    #[error(transparent)]
+    TooSoon(#[from] TooSoon),
     /// The store failed.
     #[error(transparent)]
     Storage(#[from] storage::Error),
@@ -84,18 +98,28 @@ impl Users {
             transaction_id: request.txn_id,
         };
         let parcels = self.parcels(sender.user_id, &request)?;
+        let mut paid = false;
         let commit = self.store.write::<_, ToDeviceError>(|txn| {
+            let mut delivery = Delivery::default();
             if transaction::is_done_guarded(txn, &transaction)? {
-                return Ok(());
+                return Ok(delivery);
             }
             transaction::put_done(txn, &transaction);
-            let mut left = MAX_QUEUED_BYTES;
             for parcel in &parcels {
-                deliver(txn, parcel, &mut left)?;
+                delivery.deliver(txn, parcel)?;
             }
-            Ok(())
+            if !paid {
+                let toll = self.limits.user(sender.user_id);
+                toll.times(Limit::ToDevice, delivery.counted.max(1)).pay()?;
+                paid = true;
+            }
+            Ok(delivery)
         })?;
-        commit.durable().await;
+        let Delivery { dropped, .. } = commit.durable().await;
+        if dropped > 0 {
+            tracing::info!(user.id = %sender.user_id, dropped,
+                "the queues of devices were full: their oldest to-device messages were dropped");
+        }
         Ok(())
     }
 
@@ -151,54 +175,75 @@ fn check(content: &RawValue) -> Result<(), ToDeviceError> {
     }
 }
 
-fn deliver(txn: &mut Txn<'_>, parcel: &Parcel, left: &mut usize) -> Result<(), ToDeviceError> {
-    let Some(user) = storage::user::number(txn, &parcel.user_id)? else {
-        return Ok(());
-    };
-    // "The device ID may also be `*`, meaning all known devices for the user." Who is named gets what is meant for them:
-    // "Only one message can be sent to each device per transaction".
-    if let Some(event) = parcel.events.get(&DeviceIdOrAllDevices::AllDevices) {
-        for (device_id, _) in device::list(txn, user)? {
-            let named = DeviceIdOrAllDevices::DeviceId(device_id.clone());
-            if !parcel.events.contains_key(&named) {
-                deliver_to(txn, (user, &device_id), event, left)?;
-            }
-        }
-    }
-    for (device, event) in &parcel.events {
-        if let DeviceIdOrAllDevices::DeviceId(device_id) = device {
-            deliver_to(txn, (user, device_id), event, left)?;
-        }
-    }
-    Ok(())
+/// What one request puts into queues.
+#[derive(Default)]
+struct Delivery {
+    bytes: usize,
+    /// What the rate limit counts.
+    counted: usize,
+    /// Messages that fell out of queues because of it.
+    dropped: u64,
 }
 
-/// Guarded, so that nothing comes into the queue of a device that is being deleted.
-fn deliver_to(
-    txn: &mut Txn<'_>,
-    (user, device_id): (UserNumber, &DeviceId),
-    event: &RawValue,
-    left: &mut usize,
-) -> Result<(), ToDeviceError> {
-    if device::get_guarded(txn, user, device_id)?.is_some() {
-        let size = event.get().len();
-        *left = left.checked_sub(size).ok_or(ToDeviceError::TooLarge)?;
-        to_device::put(txn, Queue { user, device_id }, 0, event);
+impl Delivery {
+    fn deliver(&mut self, txn: &mut Txn<'_>, parcel: &Parcel) -> Result<(), ToDeviceError> {
+        let Some(user) = storage::user::number(txn, &parcel.user_id)? else {
+            return Ok(());
+        };
+        // "The device ID may also be `*`, meaning all known devices for the user." Who is named gets what is meant for
+        // them: "Only one message can be sent to each device per transaction".
+        if let Some(event) = parcel.events.get(&DeviceIdOrAllDevices::AllDevices) {
+            for (device_id, _) in device::list(txn, user)? {
+                let named = DeviceIdOrAllDevices::DeviceId(device_id.clone());
+                if !parcel.events.contains_key(&named) {
+                    self.deliver_to(txn, (user, &device_id), event)?;
+                }
+            }
+        }
+        for (device, event) in &parcel.events {
+            if let DeviceIdOrAllDevices::DeviceId(device_id) = device {
+                self.deliver_to(txn, (user, device_id), event)?;
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Guarded, so that nothing comes into the queue of a device that is being deleted.
+    fn deliver_to(
+        &mut self,
+        txn: &mut Txn<'_>,
+        (user, device_id): (UserNumber, &DeviceId),
+        event: &RawValue,
+    ) -> Result<(), ToDeviceError> {
+        if device::get_guarded(txn, user, device_id)?.is_none() {
+            return Ok(());
+        }
+        let bytes = event.get().len();
+        self.bytes += bytes;
+        self.counted += bytes.div_ceil(COUNTED_BYTES);
+        if self.bytes > MAX_QUEUED_BYTES {
+            return Err(ToDeviceError::TooLarge);
+        }
+        let queue = Queue { user, device_id };
+        let size = to_device::put(txn, queue, 0, event)?;
+        if size.exceeds(LONGEST_QUEUE) {
+            self.dropped += to_device::shorten(txn, queue, LONGEST_QUEUE)?;
+        }
+        Ok(())
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use ruma_common::{device_id, user_id};
-    use serde_json::{Value, json};
+    use serde_json::{Value, json, value::RawValue};
     use storage::{
         Position,
         device::{self, Device},
         to_device::{self, Queue},
     };
 
-    use super::{MAX_TO_DEVICE_BYTES, SendToDevice, ToDeviceError, ToDeviceSender};
+    use super::{LONGEST_QUEUE, MAX_TO_DEVICE_BYTES, SendToDevice, ToDeviceError, ToDeviceSender};
     use crate::testing::House;
 
     async fn with_devices(device_ids: &[&str]) -> House {
@@ -284,6 +329,35 @@ mod tests {
         assert!(waiting(&house, "D0").is_empty());
         send(&house, "t1", of_size(5_000)).await.unwrap();
         assert_eq!(waiting(&house, "D599").len(), 1);
+    }
+
+    #[tokio::test]
+    async fn limits_the_queue_of_a_device_loses_its_oldest_messages() {
+        let house = with_devices(&["PHONE"]).await;
+        let queue = Queue {
+            user: house.alice,
+            device_id: device_id!("PHONE"),
+        };
+        let commit = house.store.write::<_, storage::Error>(|txn| {
+            let event = RawValue::from_string(r#"{"old":true}"#.to_owned()).unwrap();
+            for number in 1..LONGEST_QUEUE.messages {
+                to_device::put(txn, queue, u32::try_from(number).unwrap(), &event)?;
+            }
+            Ok(())
+        });
+        commit.unwrap().durable().await;
+        let size = || {
+            house
+                .store
+                .read(|view| to_device::size(view, queue))
+                .unwrap()
+        };
+        let message = json!({ "@alice:example.org": { "PHONE": { "n": 1 } } });
+        send(&house, "t1", message.clone()).await.unwrap();
+        assert_eq!(size().messages, LONGEST_QUEUE.messages);
+        // One more: the oldest commit goes, here all the others.
+        send(&house, "t2", message).await.unwrap();
+        assert_eq!((size().messages, waiting(&house, "PHONE").len()), (2, 2));
     }
 
     #[tokio::test]

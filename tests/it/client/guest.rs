@@ -1,5 +1,7 @@
 //! Guests: accounts for those who have none, what they may do, and where they are let in.
 
+use std::time::Duration;
+
 use reqwest::Method;
 use serde_json::{Value, json};
 
@@ -29,6 +31,49 @@ async fn set_access(user: &User<'_>, room_id: &str, access: &str) {
     user.put(&path, &json!({ "guest_access": access }))
         .await
         .ok();
+}
+
+/// Waits until a member event says that its user has left.
+pub async fn until_left(reader: &User<'_>, member: &str) {
+    for _ in 0..1000 {
+        if reader.get(member).await.ok()["membership"] == "leave" {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("the user does not leave");
+}
+
+#[tokio::test]
+async fn guests_leave_even_if_the_server_dies_right_after_the_change() {
+    let mut server = house().await;
+    let (room_id, alice) = {
+        let alice = server.register("alice").await;
+        let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
+        set_access(&alice, &room_id, "can_join").await;
+        let answer = json!({
+            "user_id": alice.user_id, "device_id": alice.device_id, "access_token": alice.token,
+        });
+        (room_id, answer)
+    };
+    let mut guests = Vec::new();
+    for _ in 0..5 {
+        let (user_id, token) = guest(&server).await;
+        let path = format!("/_matrix/client/v3/rooms/{room_id}/join");
+        let request = server.request(Method::POST, &path).bearer_auth(&token);
+        crate::server::Answer::of(request.json(&json!({})))
+            .await
+            .ok();
+        guests.push(user_id);
+    }
+    set_access(&User::new(&server, &alice), &room_id, "forbidden").await;
+    server.kill();
+    server.begin();
+    let alice = User::new(&server, &alice);
+    for user_id in &guests {
+        let member = format!("/_matrix/client/v3/rooms/{room_id}/state/m.room.member/{user_id}");
+        until_left(&alice, &member).await;
+    }
 }
 
 #[tokio::test]
@@ -104,7 +149,7 @@ async fn a_guest_joins_where_guests_are_let_in_and_leaves_when_they_are_not() {
     let member = format!("/_matrix/client/v3/rooms/{room_id}/state/m.room.member/{user_id}");
     assert_eq!(alice.get(&member).await.ok()["membership"], "join");
     set_access(&alice, &room_id, "forbidden").await;
-    assert_eq!(alice.get(&member).await.ok()["membership"], "leave");
+    until_left(&alice, &member).await;
     join().await.error(403, "M_GUEST_ACCESS_FORBIDDEN");
     // Who has an account stays.
     let own = format!(
@@ -112,4 +157,49 @@ async fn a_guest_joins_where_guests_are_let_in_and_leaves_when_they_are_not() {
         alice.user_id
     );
     assert_eq!(alice.get(&own).await.ok()["membership"], "join");
+}
+
+#[tokio::test]
+async fn a_guest_registers_and_stays_who_they_are() {
+    let server = house().await;
+    let alice = server.register("alice").await;
+    let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
+    set_access(&alice, &room_id, "can_join").await;
+    let (user_id, token) = guest(&server).await;
+    let path = format!("/_matrix/client/v3/rooms/{room_id}/join");
+    let request = server.request(Method::POST, &path).bearer_auth(&token);
+    crate::server::Answer::of(request.json(&json!({})))
+        .await
+        .ok();
+    let name = user_id[1..].split(':').next().unwrap();
+    let mut body = json!({
+        "username": name, "password": "long enough", "guest_access_token": token,
+        "auth": { "type": "m.login.dummy" },
+    });
+    let path = "/_matrix/client/v3/register";
+    body["username"] = json!("alice");
+    server.post(path, &body).await.error(403, "M_FORBIDDEN");
+    body["username"] = Value::Null;
+    server.post(path, &body).await.error(400, "M_MISSING_PARAM");
+    body["username"] = json!(name);
+    body["guest_access_token"] = json!("nobody's");
+    server.post(path, &body).await.error(401, "M_UNKNOWN_TOKEN");
+    body["guest_access_token"] = Value::Null;
+    server.post(path, &body).await.error(400, "M_USER_IN_USE");
+    body["guest_access_token"] = json!(token);
+    let upgraded = User::new(&server, &server.post(path, &body).await.ok());
+    assert_eq!(upgraded.user_id, user_id);
+    let whoami = upgraded.get("/_matrix/client/v3/account/whoami").await.ok();
+    assert_ne!(whoami["is_guest"], true);
+    let old = server
+        .request(Method::GET, "/_matrix/client/v3/sync")
+        .bearer_auth(&token);
+    crate::server::Answer::of(old)
+        .await
+        .error(401, "M_UNKNOWN_TOKEN");
+    // They are where they were, and guests who leave are others.
+    set_access(&alice, &room_id, "forbidden").await;
+    upgraded.send_text(&room_id, "still here").await;
+    let rooms = upgraded.get("/_matrix/client/v3/joined_rooms").await.ok();
+    assert_eq!(rooms["joined_rooms"], json!([room_id]));
 }

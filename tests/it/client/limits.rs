@@ -375,6 +375,31 @@ async fn e4_reports_and_searches_have_a_limit() {
 }
 
 #[tokio::test]
+async fn e4_to_device_messages_cost_each_device_that_gets_one() {
+    let rate = "rate_limits.to_device={per_second=0.0001,burst_count=5}";
+    let server = TestServer::start_with(&[OPEN, ON, rate]).await;
+    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
+    let path = |txn: &str| format!("/_matrix/client/v3/sendToDevice/m.test/{txn}");
+    let to = |user: &User<'_>, body: &str| json!({ "messages": { &user.user_id: { "*": { "body": body } } } });
+    alice.put(&path("1"), &to(&bob, "small")).await.ok();
+    // A retry costs nothing; a large one counts by its size.
+    alice.put(&path("1"), &to(&bob, "small")).await.ok();
+    let large = "x".repeat(10_000);
+    alice.put(&path("2"), &to(&bob, &large)).await.ok();
+    // Nor is it free to send to nobody.
+    let nobody = json!({ "messages": { "@nobody:elsewhere.org": { "*": {} } } });
+    alice.put(&path("3"), &nobody).await.ok();
+    let refused = alice
+        .request(Method::PUT, &path("4"))
+        .json(&to(&bob, "small"));
+    retry_after(&path("4"), refused.send().await.unwrap()).await;
+    alice.put(&path("2"), &to(&bob, &large)).await.ok();
+    bob.put(&path("4"), &to(&alice, "small")).await.ok();
+    let sync = bob.get("/_matrix/client/v3/sync").await.ok();
+    assert_eq!(sync["to_device"]["events"].as_array().unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn e4_presence_that_sync_changes_too_often_is_passed_over() {
     let rate = "rate_limits.presence_per_user={per_second=0.0001,burst_count=1}";
     let server = TestServer::start_with(&[OPEN, ON, rate]).await;

@@ -103,6 +103,8 @@ async fn who_closes_an_account_leaves_every_room() {
         .await
         .ok();
     assert_eq!(answer, json!({ "id_server_unbind_result": "success" }));
+    let member = format!("{room}/state/m.room.member/{}", bob.user_id);
+    crate::client::guest::until_left(&alice, &member).await;
     let members = alice.get(&format!("{room}/joined_members")).await.ok();
     assert!(members["joined"].get(&bob.user_id).is_none());
     bob.get("/_matrix/client/v3/account/whoami")

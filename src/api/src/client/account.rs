@@ -16,7 +16,7 @@ use ruma_common::{DeviceId, ServerName, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::{Args, Error, Result, Services, answer::Json, client::actor};
+use crate::{Args, Error, Result, Services, answer::Json};
 
 /// `POST /_matrix/client/v3/register`
 pub(crate) async fn register(
@@ -40,6 +40,7 @@ pub(crate) async fn register(
             refresh_token: request.refresh_token,
         },
         inhibit_login: request.inhibit_login,
+        guest_access_token: request.guest_access_token,
         address: Some(args.address),
     };
     let registered = services.auth.register(wish, &uia).await?;
@@ -153,7 +154,6 @@ pub(crate) async fn deactivate(
         .auth
         .deactivate(&requester.user_id, erasure)
         .await?;
-    services.rooms.leave_all(&actor(requester)).await?;
     // There are no third-party identifiers that could still be bound.
     let unbound = ThirdPartyIdRemovalStatus::Success;
     Ok(deactivate::v3::Response::new(unbound))

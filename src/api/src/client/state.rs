@@ -8,8 +8,6 @@ use ruma_client_api::state::{
     get_state_events, send_state_event,
 };
 
-use ruma_events::StateEventType;
-
 use crate::{Args, Error, Result, Services, answer::Json, client::actor};
 
 /// `GET /_matrix/client/v3/rooms/{roomId}/state`
@@ -56,12 +54,8 @@ pub(crate) async fn send(
         content: request.body.into_json(),
     };
     let (rooms, room_id) = (&services.rooms, &request.room_id);
-    let is_guest_access = request.event_type == StateEventType::RoomGuestAccess;
     let event_id = rooms
         .send_state(&actor(args.requester), room_id, state)
         .await?;
-    if is_guest_access {
-        rooms.remove_guests(room_id).await?;
-    }
     Ok(send_state_event::v3::Response::new(event_id))
 }

@@ -12,6 +12,7 @@ impl From<ToDeviceError> for Error {
         match error {
             ToDeviceError::BadJson => Self::bad_json(message),
             ToDeviceError::TooLarge => Self::too_large(message),
+            ToDeviceError::TooSoon(error) => error.into(),
             ToDeviceError::Storage(error) => error.into(),
         }
     }

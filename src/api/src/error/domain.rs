@@ -101,12 +101,15 @@ impl From<RegisterError> for Error {
         let message = error.to_string();
         match error {
             RegisterError::GuestsDisabled => Self::no_guests(message),
-            RegisterError::Disabled => Self::forbidden(message),
+            RegisterError::Disabled | RegisterError::NotThatGuest => Self::forbidden(message),
             RegisterError::UserInUse => Self::bad_request(ErrorKind::UserInUse, message),
             RegisterError::InvalidUsername(_) => {
                 Self::bad_request(ErrorKind::InvalidUsername, message)
             }
-            RegisterError::MissingPassword => Self::missing_param(message),
+            RegisterError::MissingPassword | RegisterError::MissingUsername => {
+                Self::missing_param(message)
+            }
+            RegisterError::GuestToken(error) => error.into(),
             RegisterError::WeakPassword(_) => Self::bad_request(ErrorKind::WeakPassword, message),
             RegisterError::Device(_) => Self::invalid_param(message),
             RegisterError::Uia(error) => error.into(),

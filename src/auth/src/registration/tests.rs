@@ -49,8 +49,7 @@ async fn open_registration_begins_a_session() {
             initial_device_display_name: Some("My phone".to_owned()),
             ..NewDevice::default()
         },
-        inhibit_login: false,
-        address: None,
+        ..RegistrationRequest::default()
     };
     let registered = house
         .auth

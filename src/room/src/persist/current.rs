@@ -2,13 +2,17 @@
 
 use ruma_common::UserId;
 use storage::{
-    Change, Result,
+    Change, Error, Result,
+    departure::{self, Departure},
     membership::{Member, Membership},
     room::EventNumber,
     state::{KeyChange, StateRef},
 };
 
-use crate::room_txn::{RoomTxn, corrupt};
+use crate::{
+    membership::guest::{GUEST_ACCESS, lets_guests_in},
+    room_txn::{RoomTxn, corrupt},
+};
 
 /// Beyond so many changes at once, as in a join, followers get a record for each local user and one for the room.
 const MAX_MEMBERSHIP_RECORDS: usize = 1000;
@@ -38,11 +42,27 @@ impl RoomTxn<'_, '_> {
             if event_type == "m.room.member" {
                 self.move_member(&state_key, change.after, few)?;
             }
+            if event_type == GUEST_ACCESS && state_key.is_empty() {
+                self.move_guest_access(*change)?;
+            }
             if few {
                 self.effects.moved.push((event_type, state_key));
             }
         }
         Ok(changes)
+    }
+
+    /// "If the `m.room.guest_access` event is changed to stop this from being the case, the server MUST set those users'
+    /// `m.room.member` state to `leave`."
+    fn move_guest_access(&mut self, change: KeyChange) -> Result<()> {
+        let lets_in = |event: Option<EventNumber>| match event {
+            Some(event) => Ok::<_, Error>(lets_guests_in(&self.pdu(event)?)),
+            None => Ok(false),
+        };
+        if lets_in(change.before)? && !lets_in(change.after)? {
+            departure::begin(self.txn, Departure::Guests(self.number));
+        }
+        Ok(())
     }
 
     fn move_member(

@@ -20,10 +20,9 @@ async fn put(server: &Server, to: &Actor, body: &str) {
         user: to.user,
         device_id: to.device_id.as_deref().unwrap(),
     };
-    let commit = server.store().write::<_, storage::Error>(|txn| {
-        to_device::put(txn, queue, 0, &raw(&event));
-        Ok(())
-    });
+    let commit = server
+        .store()
+        .write::<_, storage::Error>(|txn| to_device::put(txn, queue, 0, &raw(&event)).map(drop));
     commit.unwrap().durable().await;
 }
 
@@ -55,7 +54,7 @@ fn stored(server: &Server, actor: &Actor) -> usize {
         device_id: actor.device_id.as_deref().unwrap(),
     };
     let page = server.store().read(|view| {
-        let after = to_device::delivered(view, queue)?;
+        let after = to_device::removed(view, queue)?;
         to_device::page(view, queue, after, usize::MAX)
     });
     page.unwrap().messages.len()
