@@ -254,3 +254,58 @@ async fn while_the_disk_stalls_a_commit_waits_and_nobody_sees_it() {
     durable.await;
     assert_eq!(row(&store).as_deref(), Some(b"value".as_slice()));
 }
+
+/// A file system in memory that is soon full; unmounted when dropped.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// Nothing where this process may not mount.
+    fn mount(mib: u32) -> Option<Self> {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let disk = Self(directory);
+        disk.mount_with(&format!("size={mib}m")).then_some(disk)
+    }
+
+    fn grow(&self, mib: u32) {
+        assert!(self.mount_with(&format!("remount,size={mib}m")));
+    }
+
+    fn mount_with(&self, options: &str) -> bool {
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", options, "hearth-test"]);
+        let mounted = mount.arg(self.0.path()).stderr(Stdio::null()).status();
+        mounted.is_ok_and(|status| status.success())
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(self.0.path()).status();
+    }
+}
+
+#[test]
+fn e1_a_full_disk_takes_nothing_that_was_acknowledged() {
+    let Some(disk) = SmallDisk::mount(24) else {
+        eprintln!("not run: this process may not mount a tmpfs");
+        return;
+    };
+    let data = disk.0.path().join("data");
+    let mut child = start_victim(&data, "sync");
+    // Until it ends by itself, for it cannot write.
+    let first = acknowledged(&mut child, usize::MAX, || ());
+    assert!(first.len() > 1000, "{} rows fill the disk", first.len());
+    // While it is full, nothing is made worse by trying.
+    for _ in 0..2 {
+        drop(Store::open(&Options::new(&data)));
+    }
+    disk.grow(400);
+    let mut child = start_victim(&data, "sync");
+    let second = acknowledged(&mut child, 100, || ());
+    assert!(second.len() >= 100, "it goes on when there is room");
+    let store = Store::open(&Options::new(&data)).expect("nothing that was synced is lost");
+    let rows = rows(&store);
+    for row in first.iter().chain(&second) {
+        assert!(rows.binary_search(row).is_ok(), "{row:?} is gone");
+    }
+}

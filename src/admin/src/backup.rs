@@ -103,6 +103,18 @@ pub enum BackupError {
         /// Who wants it.
         configured: OwnedServerName,
     },
+    /// Its tables mean something else.
+    #[error(
+        "the database of the backup has schema version {found}, and this version of Hearth reads {} only: restore it with \
+         Hearth {version}, which made it",
+        storage::SCHEMA
+    )]
+    Schema {
+        /// Its version of the tables.
+        found: u32,
+        /// The version of Hearth that made it.
+        version: String,
+    },
     /// A restore of this directory has not ended.
     #[error(
         "a restore into {} was interrupted: empty the directory and restore again",

@@ -119,7 +119,19 @@ fn verify(directory: &Path) -> Result<()> {
         manifest.server_name,
         manifest.files,
         manifest.bytes
-    ))
+    ))?;
+    warn_of_bucket(manifest.media_in_bucket);
+    Ok(())
+}
+
+/// What an operator must not find out when the files are gone.
+fn warn_of_bucket(media_in_bucket: bool) {
+    if media_in_bucket {
+        eprintln!(
+            "hearth: the files of media are in a bucket (media.s3_bucket) and NOT in this backup: it is whole only with a \
+             copy of the bucket"
+        );
+    }
 }
 
 fn restore(config: &Config, directory: &Path) -> Result<()> {
@@ -135,7 +147,9 @@ fn restore(config: &Config, directory: &Path) -> Result<()> {
         directory.display(),
         restored.manifest.server_name,
         target.directory.display()
-    ))
+    ))?;
+    warn_of_bucket(restored.manifest.media_in_bucket);
+    Ok(())
 }
 
 fn print(outcome: &Outcome) -> Result<()> {
@@ -152,9 +166,7 @@ fn print(outcome: &Outcome) -> Result<()> {
 }
 
 fn print_backup(made: &Made) -> Result<()> {
-    if made.media_in_bucket {
-        eprintln!("hearth: media are in a bucket, and not in the backup");
-    }
+    warn_of_bucket(made.media_in_bucket);
     if made.missing > 0 {
         eprintln!(
             "hearth: {} files of media are missing or damaged on the server, and not in the backup",

@@ -123,11 +123,6 @@ impl Media {
         self.inner.max_upload_size
     }
 
-    /// Whether the deprecated endpoints serve anything.
-    pub fn has_legacy_endpoints(&self) -> bool {
-        self.inner.legacy_endpoints
-    }
-
     /// The name of this server: the origin of what is uploaded here.
     pub fn server_name(&self) -> &ServerName {
         &self.inner.server_name

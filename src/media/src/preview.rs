@@ -166,15 +166,26 @@ fn parse(text: &str) -> Option<Url> {
     is_web.then_some(url)
 }
 
+/// Takes a flight off the list.
+struct Landing {
+    inner: Arc<Inner>,
+    hash: UrlHash,
+}
+
+impl Drop for Landing {
+    fn drop(&mut self) {
+        if let Some(previews) = &self.inner.previews {
+            previews.flights.lock().remove(&self.hash);
+        }
+    }
+}
+
 /// Fetches on a task of its own, which takes itself off the list when it is done.
 fn begin(inner: Arc<Inner>, url: Url, hash: UrlHash) -> Flight {
     let task = tokio::spawn(async move {
-        let made = inner.fetch_and_keep(&url, hash).await;
-        if let Some(previews) = &inner.previews {
-            // Whoever asks from now on finds it kept.
-            previews.flights.lock().remove(&hash);
-        }
-        made
+        // Whoever asks from now on finds it kept. It lands after a panic, too: else the URL would be refused for ever.
+        let landing = Landing { inner, hash };
+        landing.inner.fetch_and_keep(&url, hash).await
     });
     async move {
         task.await

@@ -120,7 +120,7 @@ async fn aliases_that_cannot_be() {
 }
 
 #[tokio::test]
-async fn who_may_remove_an_alias() {
+async fn b7_who_may_remove_an_alias() {
     let server = TestServer::start().await;
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);
     let carol = server.register("carol").await;

@@ -103,7 +103,7 @@ async fn a_room_is_told_with_what_it_is() {
 }
 
 #[tokio::test]
-async fn who_may_publish_a_room() {
+async fn b7_who_may_publish_a_room() {
     let mut server = TestServer::start().await;
     let room_id = {
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);

@@ -13,7 +13,7 @@ use tokio::sync::oneshot;
 use super::{
     BackupError, DATABASE, MEDIA, Made, SIGNING_KEY, at,
     file::{self, Interrupt, InterruptOnDrop},
-    manifest::{self, Writer},
+    manifest::{self, About, Writer},
 };
 use crate::Operator;
 
@@ -59,11 +59,13 @@ pub(crate) async fn make(
         directories: BTreeSet::new(),
         missing: 0,
     };
-    let options = inner.options.clone();
-    let made = blocking(move || {
-        copier.copy(|writer| writer.end(options.server_name, created_ts, options.version))
-    })
-    .await?;
+    let about = About {
+        server_name: inner.options.server_name.clone(),
+        created_ts,
+        version: inner.options.version.clone(),
+        media_in_bucket: inner.media.directory().is_none(),
+    };
+    let made = blocking(move || copier.copy(about)).await?;
     tracing::info!(files = made.files, bytes = made.bytes, "a backup was made");
     Ok(made)
 }
@@ -100,10 +102,7 @@ struct Copier {
 }
 
 impl Copier {
-    fn copy(
-        mut self,
-        end: impl FnOnce(Writer) -> Result<(), BackupError>,
-    ) -> Result<Made, BackupError> {
+    fn copy(mut self, about: About) -> Result<Made, BackupError> {
         let mut writer = Writer::begin(&self.root)?;
         self.note_database(&mut writer)?;
         let to = self.root.join(SIGNING_KEY);
@@ -121,9 +120,9 @@ impl Copier {
             files: writer.files,
             bytes: writer.bytes,
             missing: self.missing,
-            media_in_bucket: media.directory().is_none(),
+            media_in_bucket: about.media_in_bucket,
         };
-        end(writer)?;
+        writer.end(about)?;
         Ok(made)
     }
 

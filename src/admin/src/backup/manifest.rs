@@ -39,12 +39,30 @@ pub struct Manifest {
     pub created_ts: u64,
     /// The version of the program that made it.
     pub version: String,
+    /// The version of the tables of the database; 1 where none is written.
+    #[serde(default = "first_schema")]
+    pub schema: u32,
+    /// Media were in a bucket: they are not in the backup.
+    #[serde(default)]
+    pub media_in_bucket: bool,
     /// How many files there are in `SHA256SUMS`.
     pub files: u64,
     /// Their bytes.
     pub bytes: u64,
     /// SHA-256 of `SHA256SUMS`.
     sha256sums: String,
+}
+
+fn first_schema() -> u32 {
+    1
+}
+
+/// What a manifest says besides the files.
+pub(super) struct About {
+    pub server_name: OwnedServerName,
+    pub created_ts: u64,
+    pub version: String,
+    pub media_in_bucket: bool,
 }
 
 /// Writes the list of files, and in the end the manifest.
@@ -79,12 +97,7 @@ impl Writer {
     }
 
     /// Writes the manifest, when everything else is durable: with it the backup is complete.
-    pub(super) fn end(
-        self,
-        server_name: OwnedServerName,
-        created_ts: u64,
-        version: String,
-    ) -> Result<(), BackupError> {
+    pub(super) fn end(self, about: About) -> Result<(), BackupError> {
         let sums = self.root.join(SUMS);
         let file = self.sums.into_inner();
         file.map_err(|error| error.into_error())
@@ -93,9 +106,11 @@ impl Writer {
         file::sync(&self.root)?;
         let manifest = Manifest {
             format: FORMAT,
-            server_name,
-            created_ts,
-            version,
+            server_name: about.server_name,
+            created_ts: about.created_ts,
+            version: about.version,
+            schema: storage::SCHEMA,
+            media_in_bucket: about.media_in_bucket,
             files: self.files,
             bytes: self.bytes,
             sha256sums: hex(&self.hasher.finalize().into()),

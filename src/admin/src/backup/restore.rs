@@ -49,6 +49,12 @@ pub fn restore(root: &Path, target: &Target) -> Result<Restored, BackupError> {
             configured: target.server_name.clone(),
         });
     }
+    if found.schema != storage::SCHEMA {
+        return Err(BackupError::Schema {
+            found: found.schema,
+            version: found.version,
+        });
+    }
     for directory in [&target.directory, &target.media] {
         if !file::is_empty(directory)? {
             return Err(BackupError::NotEmpty(directory.clone()));

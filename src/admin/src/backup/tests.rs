@@ -27,6 +27,10 @@ impl House {
     }
 
     async fn open(dir: TempDir, name: &str) -> Self {
+        Self::open_with(dir, name, config::Media::default()).await
+    }
+
+    async fn open_with(dir: TempDir, name: &str, media: config::Media) -> Self {
         let directory = dir.path().join(name);
         let server_name = server_name!("example.org").to_owned();
         let options = storage::Options::new(&directory).cache_bytes(8 << 20);
@@ -34,7 +38,7 @@ impl House {
         let clock = Clock::manual(1_700_000_000_000);
         let config = config::Media {
             path: directory.join("media"),
-            ..config::Media::default()
+            ..media
         };
         let media = Media::open(
             store.clone(),
@@ -192,6 +196,44 @@ async fn nothing_is_mixed() {
     let other = restore(&house.path("backup"), &other);
     assert!(matches!(other, Err(BackupError::ServerName { .. })));
     assert!(!house.path("new").exists());
+}
+
+#[tokio::test]
+async fn a_backup_without_the_files_of_a_bucket_says_so() {
+    let dir = tempfile::tempdir().unwrap();
+    fs::create_dir(dir.path().join("data")).unwrap();
+    fs::write(dir.path().join("data/signing.key"), "ed25519 a_1 secret\n").unwrap();
+    let bucket = config::Media {
+        s3_bucket: Some("media".to_owned()),
+        s3_endpoint: Some("http://127.0.0.1:1".to_owned()),
+        ..config::Media::default()
+    };
+    let house = House::open_with(dir, "data", bucket).await;
+    assert!(house.backup("backup").await.unwrap().media_in_bucket);
+    let manifest = verify(&house.path("backup")).unwrap();
+    assert!(manifest.media_in_bucket);
+    let restored = restore(&house.path("backup"), &house.target("new")).unwrap();
+    assert!(restored.manifest.media_in_bucket);
+}
+
+#[tokio::test]
+async fn e2_tables_of_another_version_are_refused_before_anything_is_copied() {
+    let house = House::new().await;
+    house.backup("backup").await.unwrap();
+    let path = house.path("backup").join("manifest.json");
+    let schema = format!("\"schema\": {}", storage::SCHEMA);
+    let text = fs::read_to_string(&path).unwrap();
+    assert!(text.contains(&schema), "{text}");
+    // None is written where the first version made it.
+    for (other, expected) in [("\"schema\": 99", 99), ("\"unknown\": 0", 1)] {
+        fs::write(&path, text.replace(&schema, other)).unwrap();
+        let refused = restore(&house.path("backup"), &house.target("new"));
+        let Err(BackupError::Schema { found, .. }) = refused else {
+            panic!("{refused:?}");
+        };
+        assert_eq!(found, expected);
+        assert!(!house.path("new").exists());
+    }
 }
 
 #[tokio::test]

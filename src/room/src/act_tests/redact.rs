@@ -2,6 +2,10 @@
 
 use ruma_common::{OwnedEventId, RoomId};
 use serde_json::{Value, json};
+use storage::{
+    Order, View as _,
+    table::{Family, Table},
+};
 
 use super::server::{Server, raw, value};
 use crate::{ActError, Actor, CreateRoom, Direction, EventFilter, Preset, Redact, SendMessage};
@@ -42,6 +46,52 @@ impl Server {
         }
         text
     }
+}
+
+/// The tables in which a text stands.
+fn tables_with(server: &Server, text: &str) -> Vec<(Family, u8)> {
+    let families = Family::ALL.into_iter();
+    let tables = families.flat_map(|family| (0..=u8::MAX).map(move |prefix| (family, prefix)));
+    let holds = |bytes: &[u8]| {
+        bytes
+            .windows(text.len())
+            .any(|part| part == text.as_bytes())
+    };
+    tables
+        .filter(|(family, prefix)| {
+            let table = Table {
+                family: *family,
+                prefix: *prefix,
+                name: "any",
+            };
+            let all = table.key().prefix_range();
+            let scan = |view: &storage::Snapshot| view.scan(&all, Order::Forward, usize::MAX);
+            let rows = server.store().read(scan).unwrap();
+            rows.iter().any(|(key, value)| holds(key) || holds(value))
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn b6_a_redacted_text_is_in_no_table_after_its_time() {
+    let server = Server::new();
+    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
+    let room = server.public_room(&alice).await;
+    server.join(&bob, &room).await;
+    let message = server.say(&bob, &room, MARKER).await;
+    let topic = json!({ "topic": MARKER });
+    let topic = server.set(&alice, &room, "m.room.topic", "", &topic).await;
+    assert!(!tables_with(&server, MARKER).is_empty());
+    for event_id in [&message, &topic] {
+        let redact = Redact {
+            txn_id: None,
+            ..redact(event_id)
+        };
+        server.rooms.redact(&alice, &room, redact).await.unwrap();
+    }
+    server.clock.advance_ms(super::server::RETENTION_MS);
+    assert_eq!(server.rooms.expire_originals().await.unwrap(), 2);
+    assert_eq!(tables_with(&server, MARKER), []);
 }
 
 /// B6: same room, right power, create event safe; the text is gone from every read.
