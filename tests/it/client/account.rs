@@ -231,6 +231,17 @@ async fn who_wished_to_be_forgotten_is_remembered_by_those_who_were_there() {
         seen.contains(&said) && !seen.contains("forget me"),
         "{seen}"
     );
+    // In the other form of events neither.
+    let filter = json!({ "event_format": "federation", "room": { "timeline": { "limit": 50 } } });
+    let path = format!("/_matrix/client/v3/user/{}/filter", carol.user_id);
+    let filter = carol.post(&path, &filter).await.ok();
+    let filter = filter["filter_id"].as_str().unwrap();
+    let sync = format!("/_matrix/client/v3/sync?filter={filter}");
+    let seen = carol.get(&sync).await.ok().to_string();
+    assert!(
+        seen.contains("keep me") && !seen.contains("forget me"),
+        "{seen}"
+    );
     let profile = format!("/_matrix/client/v3/profile/{}", alice.user_id);
     assert_ne!(server.get(&profile).await.body["displayname"], "alice");
 }

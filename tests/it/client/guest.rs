@@ -1,11 +1,9 @@
 //! Guests: accounts for those who have none, what they may do, and where they are let in.
 
-use std::time::Duration;
-
 use reqwest::Method;
 use serde_json::{Value, json};
 
-use crate::server::{TestServer, User};
+use crate::server::{TestServer, User, until};
 
 const REGISTER: &str = "/_matrix/client/v3/register?kind=guest";
 
@@ -35,13 +33,11 @@ async fn set_access(user: &User<'_>, room_id: &str, access: &str) {
 
 /// Waits until a member event says that its user has left.
 pub async fn until_left(reader: &User<'_>, member: &str) {
-    for _ in 0..1000 {
-        if reader.get(member).await.ok()["membership"] == "leave" {
-            return;
-        }
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-    panic!("the user does not leave");
+    let left = async || {
+        let content = reader.get(member).await.ok();
+        (content["membership"] == "leave").then_some(())
+    };
+    until("the user leaves", left).await;
 }
 
 #[tokio::test]
