@@ -138,12 +138,16 @@ struct Measured {
     seconds: f64,
     cpu_ms_each: f64,
     idle: f64,
+    /// Threads of the server that could run and had no processor, on the average: idle time beside such is not spent
+    /// waiting for the disk.
+    waiting: f64,
 }
 
 /// Each of `senders` sends one message after the other until the time is over.
 async fn measure(server: &Server, senders: &[(User, String)], run: Duration) -> Result<Measured> {
     let sent = Arc::new(AtomicU64::new(0));
     let (begin, cpu, processors) = (Instant::now(), server.cpu(), Processors::now());
+    let waited = server.waited();
     try_join_all(senders.iter().enumerate().map(|(number, (user, room))| {
         let sent = sent.clone();
         let path = format!(
@@ -177,16 +181,18 @@ async fn measure(server: &Server, senders: &[(User, String)], run: Duration) -> 
         seconds,
         cpu_ms_each,
         idle: processors.idle_percent(),
+        waiting: server.waited().saturating_sub(waited).as_secs_f64() / seconds,
     })
 }
 
 async fn sends(server: &Server, name: &str, senders: &[(User, String)]) -> Result<()> {
     let measured = measure(server, senders, RUN).await?;
     println!(
-        "{name}: {:.0} sends/s, {:.3} ms CPU each, processors {:.0} % idle",
+        "{name}: {:.0} sends/s, {:.3} ms CPU each, processors {:.0} % idle, {:.1} threads waiting for one",
         measured.sends as f64 / measured.seconds,
         measured.cpu_ms_each,
-        measured.idle
+        measured.idle,
+        measured.waiting
     );
     Ok(())
 }

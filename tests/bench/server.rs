@@ -100,6 +100,17 @@ impl Server {
         fs::write(format!("/proc/{}/clear_refs", self.pid), "5")
     }
 
+    /// For how long the server's threads have been able to run without a processor to run on, all together.
+    pub fn waited(&self) -> Duration {
+        let tasks = fs::read_dir(format!("/proc/{}/task", self.pid));
+        let waited = |task: fs::DirEntry| {
+            let line = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            line.split_whitespace().nth(1)?.parse::<u64>().ok()
+        };
+        let waited = tasks.into_iter().flatten().flatten().filter_map(waited);
+        Duration::from_nanos(waited.sum())
+    }
+
     fn status_mb(&self, name: &str) -> f64 {
         let status = fs::read_to_string(format!("/proc/{}/status", self.pid)).unwrap_or_default();
         let line = status
