@@ -10,10 +10,10 @@ use std::{
 use futures::future::try_join_all;
 use serde_json::{Value, json};
 
-use hearth_tests::http::Client;
+use hearth_tests::http::{Client, encode};
 
 use crate::{
-    scenario::{User, create_room, encode, now_ns, register},
+    scenario::{User, create_room, now_ns, register},
     server::Server,
 };
 

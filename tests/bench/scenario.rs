@@ -13,7 +13,7 @@ use std::{
 use futures::future::try_join_all;
 use serde_json::{Value, json};
 
-use hearth_tests::http::Client;
+use hearth_tests::http::{Client, encode, text};
 
 use crate::{
     server::{Processors, Server},
@@ -76,19 +76,7 @@ pub async fn register(server: &Server, count: usize) -> Result<Vec<User>> {
         let mut client = Client::connect(&server.host, None).await?;
         let mut users = Vec::new();
         for number in (group..count).step_by(8) {
-            let body = json!({
-                "username": format!("bench{run}-{number}"),
-                "password": "correct horse battery",
-                "auth": {"type": "m.login.dummy"},
-            });
-            let answer = client
-                .call(
-                    "POST",
-                    "/_matrix/client/v3/register",
-                    Some(&body.to_string()),
-                )
-                .await?;
-            let answer = answer.json()?;
+            let answer = client.register(&format!("bench{run}-{number}")).await?;
             users.push(User {
                 token: text(&answer, "access_token")?,
             });
@@ -103,34 +91,16 @@ pub async fn register(server: &Server, count: usize) -> Result<Vec<User>> {
     Ok(groups.into_iter().flatten().collect())
 }
 
-/// A text of an answer.
-pub fn text(answer: &Value, key: &str) -> Result<String> {
-    answer
-        .get(key)
-        .and_then(Value::as_str)
-        .map(str::to_owned)
-        .ok_or_else(|| Error::other(format!("no {key} in {answer}")))
-}
-
 /// Makes a public room, which the guests join.
 pub async fn create_room(server: &Server, creator: &User, guests: &[User]) -> Result<String> {
     let mut client = Client::connect(&server.host, Some(creator.token.clone())).await?;
-    let body = json!({"preset": "public_chat"}).to_string();
-    let answer = client
-        .call("POST", "/_matrix/client/v3/createRoom", Some(&body))
-        .await?;
-    let room = text(&answer.json()?, "room_id")?;
+    let room = client.create_room().await?;
     for guest in guests {
         let mut client = Client::connect(&server.host, Some(guest.token.clone())).await?;
         let path = format!("/_matrix/client/v3/join/{}", encode(&room));
         client.call("POST", &path, Some("{}")).await?.json()?;
     }
     Ok(room)
-}
-
-/// An id as a part of a path.
-pub fn encode(id: &str) -> String {
-    id.replace('!', "%21").replace(':', "%3A")
 }
 
 struct Measured {

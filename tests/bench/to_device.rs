@@ -7,10 +7,10 @@ use std::{
 
 use serde_json::{Map, Value, json};
 
-use hearth_tests::http::Client;
+use hearth_tests::http::{Client, text};
 
 use crate::{
-    scenario::{User, now_ns, sync, text},
+    scenario::{User, now_ns, sync},
     server::Server,
 };
 

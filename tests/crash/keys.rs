@@ -7,7 +7,10 @@ use std::{
 };
 
 use futures::future::{join_all, try_join_all};
-use hearth_tests::{http::Client, server::Server};
+use hearth_tests::{
+    http::{Client, text},
+    server::Server,
+};
 use serde_json::{Map, Value, json};
 
 /// Who claims at the same moment.
@@ -36,13 +39,7 @@ pub async fn claims(mut server: Server, rounds: u64) -> Result<()> {
             let key = |name: &String| (name.clone(), json!({ "key": name, "signatures": {} }));
             let names: Vec<_> = names.collect();
             last = Value::Object(names.iter().map(key).collect::<Map<_, _>>());
-            post(
-                &server.host,
-                &owner,
-                "upload",
-                &json!({ "one_time_keys": last }),
-            )
-            .await?;
+            upload_keys(&server.host, &owner, &last).await?;
             uploaded.extend(names);
         }
         let claiming = (0..CLAIMERS).map(|_| {
@@ -62,13 +59,7 @@ pub async fn claims(mut server: Server, rounds: u64) -> Result<()> {
             seen.len() - before
         );
         // A client that got no answer to its upload repeats it.
-        post(
-            &server.host,
-            &owner,
-            "upload",
-            &json!({ "one_time_keys": last }),
-        )
-        .await?;
+        upload_keys(&server.host, &owner, &last).await?;
         let rest = (0..CLAIMERS)
             .map(|_| claim_until_the_end(server.host.clone(), &owner, claimer.token.clone()));
         for claimed in join_all(rest).await {
@@ -123,29 +114,18 @@ fn claim_until_the_end(
     }
 }
 
-async fn post(host: &str, user: &User, name: &str, body: &Value) -> Result<Value> {
+async fn upload_keys(host: &str, user: &User, one_time_keys: &Value) -> Result<Value> {
     let mut client = Client::connect(host, Some(user.token.clone())).await?;
-    let path = format!("/_matrix/client/v3/keys/{name}");
-    let answer = client.call("POST", &path, Some(&body.to_string())).await?;
-    answer.json()
+    let body = json!({ "one_time_keys": one_time_keys }).to_string();
+    let path = "/_matrix/client/v3/keys/upload";
+    client.call("POST", path, Some(&body)).await?.json()
 }
 
 async fn register(host: &str, name: &str) -> Result<User> {
-    let mut client = Client::connect(host, None).await?;
-    let body = json!({
-        "username": name, "password": "correct horse", "auth": { "type": "m.login.dummy" },
-    });
-    let path = "/_matrix/client/v3/register";
-    let answer = client.call("POST", path, Some(&body.to_string())).await?;
-    let answer = answer.json()?;
-    let text = |name: &str| {
-        let text = answer.get(name).and_then(Value::as_str);
-        let text = text.ok_or_else(|| Error::other(format!("no {name}")));
-        text.map(str::to_owned)
-    };
+    let answer = Client::connect(host, None).await?.register(name).await?;
     Ok(User {
-        user_id: text("user_id")?,
-        device_id: text("device_id")?,
-        token: text("access_token")?,
+        user_id: text(&answer, "user_id")?,
+        device_id: text(&answer, "device_id")?,
+        token: text(&answer, "access_token")?,
     })
 }

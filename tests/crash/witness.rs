@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures::future::try_join_all;
-use hearth_tests::http::Client;
+use hearth_tests::http::{Client, encode, text};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
@@ -49,15 +49,16 @@ impl Witness {
             .last()
             .cloned()
             .ok_or_else(|| Error::other("no users"))?;
-        let shared = create_room(host, &reader).await?;
+        let mut client = Client::connect(host, Some(reader.clone())).await?;
+        let shared = client.create_room().await?;
         let mut senders = Vec::new();
         for (number, token) in tokens.into_iter().enumerate() {
+            let mut client = Client::connect(host, Some(token.clone())).await?;
             let room = if number < count / 2 {
-                create_room(host, &token).await?
+                client.create_room().await?
             } else {
                 shared.clone()
             };
-            let mut client = Client::connect(host, Some(token.clone())).await?;
             client
                 .call(
                     "POST",
@@ -378,40 +379,6 @@ fn messages(events: Option<&Value>) -> Vec<(String, String)> {
 
 async fn register(host: &str, number: usize) -> Result<String> {
     let mut client = Client::connect(host, None).await?;
-    let body = json!({
-        "username": format!("sender{number}"),
-        "password": "correct horse battery",
-        "auth": {"type": "m.login.dummy"},
-    });
-    let answer = client
-        .call(
-            "POST",
-            "/_matrix/client/v3/register",
-            Some(&body.to_string()),
-        )
-        .await?;
-    text(&answer.json()?, "access_token")
-}
-
-async fn create_room(host: &str, token: &str) -> Result<String> {
-    let mut client = Client::connect(host, Some(token.to_owned())).await?;
-    let answer = client
-        .call(
-            "POST",
-            "/_matrix/client/v3/createRoom",
-            Some(r#"{"preset": "public_chat"}"#),
-        )
-        .await?;
-    text(&answer.json()?, "room_id")
-}
-
-fn text(answer: &Value, key: &str) -> Result<String> {
-    let value = answer.get(key).and_then(Value::as_str).map(str::to_owned);
-    value.ok_or_else(|| Error::other(format!("no {key} in {answer}")))
-}
-
-fn encode(id: &str) -> String {
-    id.replace('!', "%21")
-        .replace(':', "%3A")
-        .replace('/', "%2F")
+    let answer = client.register(&format!("sender{number}")).await?;
+    text(&answer, "access_token")
 }

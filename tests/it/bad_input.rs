@@ -1,11 +1,15 @@
 //! Bad input on every route: never a panic, never a connection without an answer, always an errcode.
 
+use std::collections::HashSet;
+
 use api::Route;
 use futures::{StreamExt as _, stream};
 use reqwest::{Method, RequestBuilder, StatusCode};
 use serde_json::{Value, json};
 
 use crate::server::{TestServer, User};
+
+mod field;
 
 /// Parameters as they should be, for routes where the rest of the request is bad.
 fn fill(path: &str, user: &User<'_>, room_id: &str) -> String {
@@ -176,149 +180,12 @@ async fn bodies_that_no_endpoint_takes() {
     alice.get("/_matrix/client/v3/account/whoami").await.ok();
 }
 
-/// Every field that some endpoint knows.
-const FIELDS: &[&str] = &[
-    "type",
-    "identifier",
-    "user",
-    "username",
-    "password",
-    "device_id",
-    "initial_device_display_name",
-    "auth",
-    "inhibit_login",
-    "guest_access_token",
-    "refresh_token",
-    "devices",
-    "display_name",
-    "displayname",
-    "avatar_url",
-    "nonce",
-    "mac",
-    "admin",
-    "room",
-    "presence",
-    "event_fields",
-    "event_format",
-    "account_data",
-    "visibility",
-    "preset",
-    "name",
-    "topic",
-    "room_alias_name",
-    "invite",
-    "invite_3pid",
-    "room_version",
-    "creation_content",
-    "initial_state",
-    "is_direct",
-    "power_level_content_override",
-    "user_id",
-    "reason",
-    "third_party_signed",
-    "membership",
-    "logout_devices",
-    "thread_id",
-    "typing",
-    "timeout",
-    "status_msg",
-    "m.fully_read",
-    "m.read",
-    "m.read.private",
-    "room_id",
-    "since",
-    "limit",
-    "filter",
-    "include_all_networks",
-    "third_party_instance_id",
-    "new_version",
-    "additional_creators",
-    "search_term",
-    "content",
-    "event_type",
-    "state_key",
-    "messages",
-    "algorithm",
-    "auth_data",
-    "version",
-    "rooms",
-    "sessions",
-    "first_message_index",
-    "forwarded_count",
-    "is_verified",
-    "session_data",
-    "device_keys",
-    "one_time_keys",
-    "fallback_keys",
-    "master_key",
-    "self_signing_key",
-    "user_signing_key",
-];
-
-#[tokio::test]
-async fn empty_bodies_and_wrong_types() {
-    let server =
-        TestServer::start_with(&["registration.mode=open", "registration.shared_secret=s"]).await;
-    let values = [
-        "5",
-        "-1.5",
-        "true",
-        "null",
-        "\"\"",
-        "\"\\u0000\"",
-        "[]",
-        "[5]",
-        "[null]",
-        "{}",
-        "{\"type\":5}",
-        "{\"type\":\"m.login.password\"}",
-        "{\"type\":\"m.id.user\"}",
-        "99999999999999999999",
-        "\"m.login.password\"",
-    ];
-    let bodies: Vec<String> = values
-        .iter()
-        .map(|value| {
-            let fields = FIELDS.iter().map(|field| format!("\"{field}\":{value}"));
-            format!("{{{}}}", fields.collect::<Vec<_>>().join(","))
-        })
-        .chain([
-            String::new(),
-            "{}".to_owned(),
-            "{\"type\":\"m.login.password\"}".to_owned(),
-        ])
-        .collect();
-    let names = std::sync::atomic::AtomicU32::new(0);
-    each_route(async |route| {
-        // Some of these requests succeed and end the session.
-        let name = names.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
-        let mut user = server.register(&format!("user{name}")).await;
-        let room_id = user.create_room(&json!({})).await;
-        let path = fill(route.path, &user, &room_id);
-        for (number, body) in bodies.iter().enumerate() {
-            if !has_body(&route) {
-                continue;
-            }
-            let what = format!("{} {path} with {body:.300}", route.method);
-            let answer = send(
-                &what,
-                user.request(route.method.clone(), &path).body(body.clone()),
-            );
-            let (_, errcode) = answer.await;
-            if errcode.is_empty() && ends_session(&path) {
-                user = server.register(&format!("user{name}.{number}")).await;
-            }
-        }
-    })
-    .await;
-}
-
 #[tokio::test]
 async fn paths_and_queries() {
     let server = TestServer::start().await;
     let alice = server.register("alice").await;
     let room_id = alice.create_room(&json!({})).await;
-    let long = "a".repeat(300);
+    let (long, longer) = ("a".repeat(300), "%00".repeat(3000));
     let values = [
         "x",
         "%00",
@@ -335,7 +202,15 @@ async fn paths_and_queries() {
         "@ä:localhost",
         "-1",
         "99999999999999999999999",
+        "%C3%28",
+        "%F0%90%80",
+        "%25%2F%2e%2e",
+        "!a%00:localhost",
+        "@a%0D%0A:localhost",
+        "%23a%2Fb:localhost:99999",
+        "$a b%22%3C%7B",
         &long,
+        &longer,
     ];
     let queries = [
         "?limit=x&dir=x&from=x&to=x&at=x&filter=x&timeout=x&since=x&kind=x&full_state=x&username=x&token=x",
@@ -371,11 +246,36 @@ async fn paths_and_queries() {
     alice.get("/_matrix/client/v3/account/whoami").await.ok();
 }
 
+/// Ids that no URL has room for: a refusal before anything is looked at.
+#[tokio::test]
+async fn parameters_of_100_kb() {
+    let server = TestServer::start().await;
+    let alice = server.register("alice").await;
+    for size in [16 << 10, 100_000] {
+        let huge = "a".repeat(size);
+        each_route(async |route| {
+            let path = fill_all(route.path, &huge);
+            if path == route.path {
+                return;
+            }
+            let answer = alice.request(route.method.clone(), &path).send().await;
+            let status = answer.unwrap().status().as_u16();
+            assert!([414, 431].contains(&status), "{} {status}", route.path);
+        })
+        .await;
+    }
+    alice.get("/_matrix/client/v3/account/whoami").await.ok();
+}
+
 #[tokio::test]
 async fn other_methods() {
     let server = TestServer::start().await;
     let alice = server.register("alice").await;
     let room_id = alice.create_room(&json!({})).await;
+    let read: HashSet<&str> = routes()
+        .filter(|route| route.method == Method::GET)
+        .map(|route| route.path)
+        .collect();
     each_route(async |route| {
         let path = fill(route.path, &alice, &room_id);
         let patch = alice.request(Method::PATCH, &path);
@@ -385,6 +285,26 @@ async fn other_methods() {
             (405, "M_UNRECOGNIZED"),
             "{path}"
         );
+        // "Servers MUST expect that clients will approach them with OPTIONS requests": nobody has a token there.
+        let options = server.request(Method::OPTIONS, &path).send().await.unwrap();
+        assert_eq!(options.status(), 204, "{path}");
+        let headers = options.headers();
+        assert_eq!(headers["access-control-allow-origin"], "*", "{path}");
+        assert!(headers.contains_key("access-control-allow-methods"));
+        assert!(headers.contains_key("access-control-allow-headers"));
+        let head = alice.request(Method::HEAD, &path).send().await.unwrap();
+        let status = head.status();
+        assert!(head.bytes().await.unwrap().is_empty(), "HEAD {path}");
+        let expected = match read.contains(route.path) {
+            true => alice
+                .request(Method::GET, &path)
+                .send()
+                .await
+                .unwrap()
+                .status(),
+            false => StatusCode::METHOD_NOT_ALLOWED,
+        };
+        assert_eq!(status, expected, "HEAD {path}");
     })
     .await;
 }

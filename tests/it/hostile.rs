@@ -231,12 +231,7 @@ async fn b4_power_levels_are_integers_and_not_taken() {
         let body = json!({ "room_version": version, "preset": "public_chat" });
         let room_id = alice.create_room(&body).await;
         let path = format!("/_matrix/client/v3/rooms/{room_id}/state/m.room.power_levels");
-        bob.post(
-            &format!("/_matrix/client/v3/rooms/{room_id}/join"),
-            &json!({}),
-        )
-        .await
-        .ok();
+        bob.join(&room_id).await;
         let mut levels = alice.get(&path).await.ok();
         levels["users"][&bob.user_id] = json!(100);
         bob.put(&path, &levels).await.error(403, "M_FORBIDDEN");

@@ -173,6 +173,14 @@ impl TestServer {
         let answer = self.post("/_matrix/client/v3/register", &body).await;
         User::new(self, &answer.ok())
     }
+
+    /// Alice, Bob, and a public room of hers that he has joined.
+    pub async fn two_in_a_room(&self) -> (User<'_>, User<'_>, String) {
+        let (alice, bob) = (self.register("alice").await, self.register("bob").await);
+        let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
+        bob.join(&room_id).await;
+        (alice, bob, room_id)
+    }
 }
 
 impl Drop for TestServer {
@@ -232,6 +240,12 @@ impl<'a> User<'a> {
     pub async fn create_room(&self, body: &Value) -> String {
         let answer = self.post("/_matrix/client/v3/createRoom", body).await.ok();
         answer["room_id"].as_str().unwrap().to_owned()
+    }
+
+    /// Joins a room, by its id or an alias.
+    pub async fn join(&self, room: &str) {
+        let path = format!("/_matrix/client/v3/join/{}", room.replace('#', "%23"));
+        self.post(&path, &json!({})).await.ok();
     }
 
     /// Sends a text message; the event's id.

@@ -6,6 +6,7 @@ use std::{
 };
 
 use hearth_tests::http::Client;
+pub use hearth_tests::http::{encode, text};
 use serde_json::Value;
 
 /// A server that is away longer does not come back.
@@ -98,25 +99,6 @@ impl Session {
         let answer = self.call(token, ("GET", path), None).await?.ok();
         answer.map_err(|error| Error::other(format!("GET {path}: {error}")))
     }
-}
-
-/// A text as a part of a path or a query.
-pub fn encode(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
-            encoded.push(char::from(byte));
-        } else {
-            encoded.push_str(&format!("%{byte:02X}"));
-        }
-    }
-    encoded
-}
-
-/// A text in an answer.
-pub fn text(value: &Value, key: &str) -> Result<String> {
-    let found = value.get(key).and_then(Value::as_str).map(str::to_owned);
-    found.ok_or_else(|| Error::other(format!("no {key} in {value}")))
 }
 
 /// The events of a list such as `timeline` or `state`.

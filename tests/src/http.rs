@@ -2,6 +2,7 @@
 
 use std::io::{Error, ErrorKind, Result};
 
+use serde_json::{Value, json};
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
     net::TcpStream,
@@ -24,7 +25,7 @@ pub struct Answer {
 
 impl Answer {
     /// The body as JSON, if the status is 200.
-    pub fn json(&self) -> Result<serde_json::Value> {
+    pub fn json(&self) -> Result<Value> {
         if self.status != 200 {
             let text = String::from_utf8_lossy(&self.body);
             return Err(Error::other(format!("status {}: {text}", self.status)));
@@ -75,6 +76,27 @@ impl Client {
         let request = [head.as_bytes(), body].concat();
         self.stream.get_mut().write_all(&request).await?;
         self.read_answer().await
+    }
+
+    /// Registers a user where everybody may: the answer.
+    pub async fn register(&mut self, name: &str) -> Result<Value> {
+        let body = json!({
+            "username": name,
+            "password": "correct horse battery",
+            "auth": { "type": "m.login.dummy" },
+        });
+        let (path, body) = ("/_matrix/client/v3/register", body.to_string());
+        self.call("POST", path, Some(&body)).await?.json()
+    }
+
+    /// Makes a public room: its id.
+    pub async fn create_room(&mut self) -> Result<String> {
+        let (path, body) = (
+            "/_matrix/client/v3/createRoom",
+            r#"{"preset":"public_chat"}"#,
+        );
+        let answer = self.call("POST", path, Some(body)).await?.json()?;
+        text(&answer, "room_id")
     }
 
     async fn read_answer(&mut self) -> Result<Answer> {
@@ -129,4 +151,23 @@ impl Client {
             }
         }
     }
+}
+
+/// A text of an answer.
+pub fn text(answer: &Value, key: &str) -> Result<String> {
+    let found = answer.get(key).and_then(Value::as_str).map(str::to_owned);
+    found.ok_or_else(|| Error::other(format!("no {key} in {answer}")))
+}
+
+/// A text as a part of a path or a query.
+pub fn encode(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-_.~".contains(&byte) {
+            encoded.push(char::from(byte));
+        } else {
+            encoded.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    encoded
 }

@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 
 use crate::{
-    Change, Error, Key, KeyReader, Order, Position, Result, Txn, View,
+    Change, Key, KeyReader, Order, Position, Result, Txn, View,
     room::RoomNumber,
     table::{ACCOUNT_DATA, ACCOUNT_DATA_ORDER},
     user::UserNumber,
@@ -204,8 +204,13 @@ fn order_suffix(room: Option<RoomNumber>, event_type: &str) -> Vec<u8> {
 }
 
 fn parse_suffix(mut reader: KeyReader<'_>) -> Result<(Option<RoomNumber>, String)> {
-    let room = RoomNumber(reader.u64().ok_or_else(|| corrupt("short key"))?);
-    let event_type = std::str::from_utf8(reader.rest()).map_err(|_| corrupt("type is not text"))?;
+    let room = RoomNumber(
+        reader
+            .u64()
+            .ok_or_else(|| ACCOUNT_DATA.corrupt("short key"))?,
+    );
+    let event_type = reader.rest_text();
+    let event_type = event_type.ok_or_else(|| ACCOUNT_DATA.corrupt("type is not text"))?;
     Ok(((room != GLOBAL).then_some(room), event_type.to_owned()))
 }
 
@@ -213,13 +218,13 @@ fn parse_position(value: &[u8]) -> Result<Position> {
     value
         .first_chunk()
         .map(|bytes| Position(u64::from_be_bytes(*bytes)))
-        .ok_or_else(|| corrupt("value without a position"))
+        .ok_or_else(|| ACCOUNT_DATA.corrupt("value without a position"))
 }
 
 fn parse_value(value: &[u8]) -> Result<(Position, Box<RawValue>)> {
     let position = parse_position(value)?;
     let content = serde_json::from_slice(value.get(8..).unwrap_or_default())
-        .map_err(|error| corrupt(&error.to_string()))?;
+        .map_err(|error| ACCOUNT_DATA.corrupt(error))?;
     Ok((position, content))
 }
 
@@ -231,13 +236,6 @@ fn entry(room: Option<RoomNumber>, event_type: String, value: &[u8]) -> Result<E
         content,
         position,
     })
-}
-
-fn corrupt(reason: &str) -> Error {
-    Error::Corrupt {
-        table: ACCOUNT_DATA.name,
-        reason: reason.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use minicbor::{Decode, Encode};
 use ruma_common::{OwnedRoomAliasId, RoomAliasId};
 
 use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View, decode, encode,
+    Key, KeyReader, Order, Result, Txn, View, decode, encode,
     room::RoomNumber,
     table::{ALIAS, ALIAS_OF_ROOM},
     user::UserNumber,
@@ -49,13 +49,10 @@ pub fn by_room(view: &dyn View, room: RoomNumber, limit: usize) -> Result<Vec<Ow
         .map(|(key, _)| {
             let mut reader = KeyReader::new(key);
             reader.u64();
-            std::str::from_utf8(reader.rest())
-                .ok()
+            reader
+                .rest_text()
                 .and_then(|text| RoomAliasId::parse(text).ok())
-                .ok_or_else(|| Error::Corrupt {
-                    table: ALIAS_OF_ROOM.name,
-                    reason: "not a room alias".to_owned(),
-                })
+                .ok_or_else(|| ALIAS_OF_ROOM.corrupt("not a room alias"))
         })
         .collect()
 }

@@ -2,7 +2,7 @@
 
 use minicbor::{Decode, Encode};
 
-use crate::{Error, Result, table::Table};
+use crate::{Result, table::Table};
 
 /// The bytes of a record.
 pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
@@ -11,8 +11,5 @@ pub fn encode<T: Encode<()>>(value: &T) -> Vec<u8> {
 
 /// A record from its bytes. Unknown fields are skipped.
 pub fn decode<'a, T: Decode<'a, ()>>(table: Table, bytes: &'a [u8]) -> Result<T> {
-    minicbor::decode(bytes).map_err(|error| Error::Corrupt {
-        table: table.name,
-        reason: error.to_string(),
-    })
+    minicbor::decode(bytes).map_err(|error| table.corrupt(error))
 }

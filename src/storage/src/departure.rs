@@ -62,10 +62,7 @@ pub fn waiting(view: &dyn View, limit: usize) -> Result<Vec<Departing>> {
     view.scan(&DEPARTURE.key().prefix_range(), Order::Forward, limit)?
         .into_iter()
         .map(|(key, row)| {
-            let who = Departure::read(&key).ok_or_else(|| Error::Corrupt {
-                table: DEPARTURE.name,
-                reason: "malformed key".to_owned(),
-            })?;
+            let who = Departure::read(&key).ok_or_else(|| DEPARTURE.corrupt("malformed key"))?;
             let (_, record) = split_position(DEPARTURE, &row)?;
             let Row { done } = decode(DEPARTURE, record)?;
             Ok(Departing { who, done, row })

@@ -4,7 +4,7 @@ use minicbor::{Decode, Encode};
 use ruma_common::{DeviceId, OwnedDeviceId};
 
 use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View, decode, dehydrated_device, device_key, encode,
+    Key, KeyReader, Order, Result, Txn, View, decode, dehydrated_device, device_key, encode,
     pusher,
     table::{DEVICE, DEVICE_SEEN},
     to_device::{self, Queue},
@@ -125,12 +125,9 @@ fn read_id(key: &[u8]) -> Result<OwnedDeviceId> {
     let mut reader = KeyReader::new(key);
     reader
         .u64()
-        .and_then(|_| std::str::from_utf8(reader.rest()).ok())
+        .and_then(|_| reader.rest_text())
         .map(OwnedDeviceId::from)
-        .ok_or_else(|| Error::Corrupt {
-            table: DEVICE.name,
-            reason: "a key without a device id".to_owned(),
-        })
+        .ok_or_else(|| DEVICE.corrupt("a key without a device id"))
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@
 use ruma_common::{DeviceId, OwnedDeviceId};
 
 use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View, cross_signing,
+    Key, KeyReader, Order, Result, Txn, View, cross_signing,
     key_signature::{self, Target},
     one_time_key,
     table::DEVICE_KEY,
@@ -16,14 +16,7 @@ fn key(user: UserNumber, device_id: &DeviceId) -> Key {
 }
 
 fn read(row: Vec<u8>) -> Result<String> {
-    String::from_utf8(row).map_err(|_| corrupt("not text"))
-}
-
-fn corrupt(reason: &str) -> Error {
-    Error::Corrupt {
-        table: DEVICE_KEY.name,
-        reason: reason.to_owned(),
-    }
+    String::from_utf8(row).map_err(|_| DEVICE_KEY.corrupt("not text"))
 }
 
 /// The keys of one device: canonical JSON.
@@ -73,7 +66,7 @@ fn read_id(key: &[u8]) -> Result<OwnedDeviceId> {
     let mut reader = KeyReader::new(key);
     reader
         .u64()
-        .and_then(|_| std::str::from_utf8(reader.rest()).ok())
+        .and_then(|_| reader.rest_text())
         .map(OwnedDeviceId::from)
-        .ok_or_else(|| corrupt("a key without a device id"))
+        .ok_or_else(|| DEVICE_KEY.corrupt("a key without a device id"))
 }

@@ -2,7 +2,7 @@
 //! Besides, for each user, whose master keys they signed when: their other devices are told of that, nobody else is.
 
 use crate::{
-    Change, Error, Key, KeyReader, Order, Position, Result, Txn, View,
+    Change, Key, KeyReader, Order, Position, Result, Txn, View,
     event::split_position,
     table::{DEVICE_LIST, DEVICE_LIST_ORDER, SIGNED_USER, SIGNED_USER_ORDER, Table},
     user::UserNumber,
@@ -75,21 +75,15 @@ fn list(
         .map(|(key, _)| {
             let mut reader = KeyReader::new(&key);
             let user = reader.skip(skipped).and_then(|()| reader.u64());
-            user.map(UserNumber).ok_or_else(|| corrupt(table))
+            user.map(UserNumber)
+                .ok_or_else(|| table.corrupt("malformed row"))
         })
         .collect()
 }
 
 fn read_stamp(table: Table, row: &[u8]) -> Result<u64> {
     let stamp = row.first_chunk().copied().map(u64::from_be_bytes);
-    stamp.ok_or_else(|| corrupt(table))
-}
-
-fn corrupt(table: Table) -> Error {
-    Error::Corrupt {
-        table: table.name,
-        reason: "malformed row".to_owned(),
-    }
+    stamp.ok_or_else(|| table.corrupt("malformed row"))
 }
 
 #[cfg(test)]

@@ -6,7 +6,7 @@ use minicbor::{Decode, Encode};
 use ruma_common::OwnedRoomId;
 
 use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View, decode, encode,
+    Key, KeyReader, Order, Result, Txn, View, decode, encode,
     room::RoomNumber,
     table::{PUBLISHED, PUBLISHED_COUNT},
 };
@@ -90,10 +90,7 @@ pub fn visit(
 fn read(key: &[u8], row: &[u8]) -> Result<(Place, Entry)> {
     let mut reader = KeyReader::new(key);
     let place = reader.u64().zip(reader.u64());
-    let (inverted, room) = place.ok_or_else(|| Error::Corrupt {
-        table: PUBLISHED.name,
-        reason: "short key".to_owned(),
-    })?;
+    let (inverted, room) = place.ok_or_else(|| PUBLISHED.corrupt("short key"))?;
     let place = Place {
         joined: !inverted,
         room: RoomNumber(room),
@@ -112,10 +109,7 @@ fn read_count(row: Option<Vec<u8>>) -> Result<u64> {
         Some(row) => row
             .try_into()
             .map(u64::from_be_bytes)
-            .map_err(|_| Error::Corrupt {
-                table: PUBLISHED_COUNT.name,
-                reason: "not eight bytes".to_owned(),
-            }),
+            .map_err(|_| PUBLISHED_COUNT.corrupt("not eight bytes")),
     }
 }
 

@@ -4,7 +4,7 @@ use minicbor::{Decode, Encode};
 use ruma_common::{EventId, OwnedEventId};
 
 use crate::{
-    Error, Key, KeyReader, Position, Result, Txn, View, decode, encode,
+    Key, KeyReader, Position, Result, Txn, View, decode, encode,
     hash::hash16,
     relation::Kinds,
     room::{EventNumber, RoomNumber, StateKeyNumber, TimelinePosition},
@@ -90,10 +90,7 @@ fn index_key(event_id: &EventId, room: RoomNumber) -> Key {
 pub(crate) fn read_number(table: Table, row: &[u8]) -> Result<EventNumber> {
     row.try_into()
         .map(|bytes| EventNumber(u32::from_be_bytes(bytes)))
-        .map_err(|_| Error::Corrupt {
-            table: table.name,
-            reason: "not four bytes".to_owned(),
-        })
+        .map_err(|_| table.corrupt("not four bytes"))
 }
 
 /// The number of an event of this room.
@@ -169,10 +166,7 @@ fn read_meta(row: &[u8]) -> Result<EventMeta> {
 /// The position in front of a stamped row: `None` inside the batch that writes it.
 pub(crate) fn split_position(table: Table, row: &[u8]) -> Result<(Option<Position>, &[u8])> {
     let Some((position, record)) = row.split_first_chunk() else {
-        return Err(Error::Corrupt {
-            table: table.name,
-            reason: "no position".to_owned(),
-        });
+        return Err(table.corrupt("no position"));
     };
     let position = u64::from_be_bytes(*position);
     Ok(((position != u64::MAX).then_some(Position(position)), record))
@@ -215,10 +209,7 @@ pub fn bodies(
 }
 
 fn read_body(table: Table, row: Vec<u8>) -> Result<String> {
-    String::from_utf8(row).map_err(|error| Error::Corrupt {
-        table: table.name,
-        reason: error.to_string(),
-    })
+    String::from_utf8(row).map_err(|error| table.corrupt(error))
 }
 
 /// Stores a new event: index, meta and body. Its position is that of the batch.

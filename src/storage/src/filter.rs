@@ -4,7 +4,7 @@ use serde_json::value::RawValue;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View,
+    Key, KeyReader, Order, Result, Txn, View,
     table::{FILTER, FILTER_NUMBER},
     user::UserNumber,
 };
@@ -13,7 +13,7 @@ use crate::{
 pub fn get(view: &dyn View, user: UserNumber, number: u32) -> Result<Option<Box<RawValue>>> {
     let value = view.get(&FILTER.key().u64(user.0).u32(number))?;
     value
-        .map(|value| serde_json::from_slice(&value).map_err(|error| corrupt(&error.to_string())))
+        .map(|value| serde_json::from_slice(&value).map_err(|error| FILTER.corrupt(error)))
         .transpose()
 }
 
@@ -32,7 +32,7 @@ pub fn next_number(view: &dyn View, user: UserNumber) -> Result<u32> {
     };
     let mut reader = KeyReader::new(&key);
     let last = reader.u64().and_then(|_| reader.u32());
-    Ok(last.ok_or_else(|| corrupt("short key"))? + 1)
+    Ok(last.ok_or_else(|| FILTER.corrupt("short key"))? + 1)
 }
 
 /// Stores a filter under the next number of the same batch, which did not find it.
@@ -59,15 +59,8 @@ fn number_key(user: UserNumber, filter: &RawValue) -> Key {
 fn read_number(value: &[u8]) -> Result<u32> {
     let bytes = value
         .try_into()
-        .map_err(|_| corrupt("a number has four bytes"))?;
+        .map_err(|_| FILTER.corrupt("a number has four bytes"))?;
     Ok(u32::from_be_bytes(bytes))
-}
-
-fn corrupt(reason: &str) -> Error {
-    Error::Corrupt {
-        table: FILTER.name,
-        reason: reason.to_owned(),
-    }
 }
 
 #[cfg(test)]

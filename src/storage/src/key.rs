@@ -89,6 +89,18 @@ impl Key {
         }
     }
 
+    /// The keys that begin with this one and go on with a number larger than `after`; without it, every one.
+    pub fn behind(&self, after: Option<u64>) -> Range {
+        let all = self.prefix_range();
+        match after {
+            Some(after) => Range {
+                start: successor(&self.clone().u64(after).bytes),
+                ..all
+            },
+            None => all,
+        }
+    }
+
     /// From this key (included) up to `end` (excluded).
     pub fn until(&self, end: &Key) -> Range {
         Range {
@@ -204,5 +216,29 @@ impl<'a> KeyReader<'a> {
     /// What is left.
     pub fn rest(self) -> &'a [u8] {
         self.rest
+    }
+
+    /// What is left, if it is text.
+    pub fn rest_text(self) -> Option<&'a str> {
+        std::str::from_utf8(self.rest).ok()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::table::MEMBERSHIP;
+
+    #[test]
+    fn behind_a_number_are_the_larger_ones_with_the_same_beginning() {
+        let prefix = MEMBERSHIP.key().u64(7);
+        assert_eq!(prefix.behind(None), prefix.prefix_range());
+        let range = prefix.behind(Some(3));
+        let has = |number| {
+            let key = prefix.clone().u64(number);
+            (range.start.as_slice()..range.end.as_slice()).contains(&key.as_bytes())
+        };
+        assert_eq!([3, 4, u64::MAX].map(has), [false, true, true]);
+        let none = prefix.behind(Some(u64::MAX));
+        assert_eq!(none.start, none.end);
     }
 }

@@ -8,7 +8,7 @@ use ruma_common::{OwnedRoomId, RoomId};
 use serde_json::value::RawValue;
 
 use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View, decode, encode,
+    Key, KeyReader, Order, Result, Txn, View, decode, encode,
     table::{BACKED_UP_KEY, KEY_BACKUP, LAST_KEY_BACKUP},
     user::UserNumber,
 };
@@ -83,7 +83,7 @@ pub fn current(view: &dyn View, user: UserNumber) -> Result<Option<(Version, Bac
     };
     let mut reader = KeyReader::new(&key);
     let version = reader.u64().and_then(|_| reader.u64());
-    let version = version.ok_or_else(|| corrupt("a key without a version"))?;
+    let version = version.ok_or_else(|| KEY_BACKUP.corrupt("a key without a version"))?;
     Ok(Some((Version(version), decode(KEY_BACKUP, &value)?)))
 }
 
@@ -129,7 +129,7 @@ pub fn last_version_guarded(txn: &mut Txn<'_>, user: UserNumber) -> Result<Versi
         return Ok(Version(0));
     };
     let bytes = value.try_into();
-    let number = bytes.map_err(|_| corrupt("a version has eight bytes"))?;
+    let number = bytes.map_err(|_| KEY_BACKUP.corrupt("a version has eight bytes"))?;
     Ok(Version(u64::from_be_bytes(number)))
 }
 
@@ -169,7 +169,7 @@ pub fn keys(view: &dyn View, of: BackupOf, room_id: Option<&RoomId>) -> Result<V
         .into_iter()
         .map(|(key, value)| {
             let (room_id, session_id) =
-                parse_key(&key).ok_or_else(|| corrupt("a key without a session"))?;
+                parse_key(&key).ok_or_else(|| KEY_BACKUP.corrupt("a key without a session"))?;
             Ok(BackedUpKey {
                 room_id,
                 session_id,
@@ -218,20 +218,12 @@ pub fn count_keys(view: &dyn View, of: BackupOf, room_id: &RoomId) -> Result<u64
 }
 
 fn parse(value: &[u8]) -> Result<Box<RawValue>> {
-    serde_json::from_slice(value).map_err(|error| corrupt(&error.to_string()))
+    serde_json::from_slice(value).map_err(|error| KEY_BACKUP.corrupt(error))
 }
 
 fn parse_key(key: &[u8]) -> Option<(OwnedRoomId, String)> {
     let mut reader = KeyReader::new(key);
     reader.skip(16)?;
     let room_id = RoomId::parse(reader.text()?).ok()?;
-    let session_id = std::str::from_utf8(reader.rest()).ok()?;
-    Some((room_id, session_id.to_owned()))
-}
-
-fn corrupt(reason: &str) -> Error {
-    Error::Corrupt {
-        table: KEY_BACKUP.name,
-        reason: reason.to_owned(),
-    }
+    Some((room_id, reader.rest_text()?.to_owned()))
 }

@@ -3,9 +3,7 @@
 
 use ruma_common::{DeviceId, OwnedDeviceId};
 
-use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View, table::KEY_SIGNATURE, user::UserNumber,
-};
+use crate::{Key, KeyReader, Order, Result, Txn, View, table::KEY_SIGNATURE, user::UserNumber};
 
 /// What is signed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -30,15 +28,8 @@ fn target_key(user: UserNumber, target: Target<'_>) -> Key {
     }
 }
 
-fn corrupt() -> Error {
-    Error::Corrupt {
-        table: KEY_SIGNATURE.name,
-        reason: "malformed row".to_owned(),
-    }
-}
-
 fn text(row: Vec<u8>) -> Result<String> {
-    String::from_utf8(row).map_err(|_| corrupt())
+    String::from_utf8(row).map_err(|_| KEY_SIGNATURE.corrupt("malformed row"))
 }
 
 /// The signatures that one user made of one key: key id and signature.
@@ -53,7 +44,10 @@ pub fn by_signer(
     view.scan(&range, Order::Forward, usize::MAX)?
         .into_iter()
         .map(|(key, row)| {
-            let key_id = key.get(skipped..).ok_or_else(corrupt)?.to_vec();
+            let key_id = key
+                .get(skipped..)
+                .ok_or_else(|| KEY_SIGNATURE.corrupt("malformed row"))?
+                .to_vec();
             Ok((text(key_id)?, text(row)?))
         })
         .collect()
@@ -69,9 +63,15 @@ pub fn of_devices(
         .into_iter()
         .map(|(key, row)| {
             let mut reader = KeyReader::new(&key);
-            reader.skip(9).ok_or_else(corrupt)?;
-            let device_id = reader.text().ok_or_else(corrupt)?;
-            reader.u64().ok_or_else(corrupt)?;
+            reader
+                .skip(9)
+                .ok_or_else(|| KEY_SIGNATURE.corrupt("malformed row"))?;
+            let device_id = reader
+                .text()
+                .ok_or_else(|| KEY_SIGNATURE.corrupt("malformed row"))?;
+            reader
+                .u64()
+                .ok_or_else(|| KEY_SIGNATURE.corrupt("malformed row"))?;
             let key_id = text(reader.rest().to_vec())?;
             Ok((OwnedDeviceId::from(device_id), key_id, text(row)?))
         })

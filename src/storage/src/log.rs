@@ -3,7 +3,7 @@
 use std::ops::ControlFlow;
 
 use crate::{
-    Change, Commit, Error, KeyReader, Logged, Order, Position, Result, Store, Txn, View, decode,
+    Change, Commit, KeyReader, Logged, Order, Position, Result, Store, Txn, View, decode,
     table::{CURSOR, LOG, LOG_TIME, META},
 };
 
@@ -116,10 +116,9 @@ fn mark_time(txn: &mut Txn<'_>, now_ms: u64, published: Position) -> Result<()> 
 }
 
 fn logged(key: &[u8], row: &[u8]) -> Result<Logged> {
-    let position = KeyReader::new(key).u64().ok_or_else(|| Error::Corrupt {
-        table: LOG.name,
-        reason: "a key without a position".into(),
-    })?;
+    let position = KeyReader::new(key)
+        .u64()
+        .ok_or_else(|| LOG.corrupt("a key without a position"))?;
     let changes: Vec<Change> = decode(LOG, row)?;
     Ok((Position(position), changes.into()))
 }
@@ -127,8 +126,5 @@ fn logged(key: &[u8], row: &[u8]) -> Result<Logged> {
 pub(crate) fn number(row: &[u8]) -> Result<u64> {
     row.try_into()
         .map(u64::from_be_bytes)
-        .map_err(|_| Error::Corrupt {
-            table: META.name,
-            reason: "no number of eight bytes".into(),
-        })
+        .map_err(|_| META.corrupt("no number of eight bytes"))
 }

@@ -11,37 +11,15 @@ use minicbor::{Decode, Encode};
 use ruma_common::ServerName;
 
 use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View, decode, encode,
+    Key, KeyReader, Order, Result, Txn, View, decode, encode,
     table::{MEDIA, MEDIA_BLOB, MEDIA_GARBAGE, MEDIA_THUMBNAIL},
     user::UserNumber,
 };
 
 /// SHA-256 of a file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct BlobHash(pub [u8; 32]);
-
-impl<C> Encode<C> for BlobHash {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        encoder: &mut minicbor::Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        encoder.bytes(&self.0)?.ok()
-    }
-}
-
-impl<'b, C> Decode<'b, C> for BlobHash {
-    fn decode(
-        decoder: &mut minicbor::Decoder<'b>,
-        _: &mut C,
-    ) -> Result<Self, minicbor::decode::Error> {
-        let array = decoder
-            .bytes()?
-            .try_into()
-            .map_err(|_| minicbor::decode::Error::message("a hash has 32 bytes"))?;
-        Ok(Self(array))
-    }
-}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct BlobHash(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
 
 /// What an `mxc://` address names.
 #[derive(Clone, Debug, PartialEq, Eq, Encode, Decode)]
@@ -193,7 +171,7 @@ pub fn blobs(
     rows.into_iter()
         .map(|(key, value)| {
             let hash = KeyReader::new(&key).rest().try_into();
-            let hash = hash.map_err(|_| corrupt("a key that is no hash"))?;
+            let hash = hash.map_err(|_| MEDIA_BLOB.corrupt("a key that is no hash"))?;
             Ok((BlobHash(hash), decode(MEDIA_BLOB, &value)?))
         })
         .collect()
@@ -329,7 +307,7 @@ fn release(txn: &mut Txn<'_>, hash: BlobHash, now_ms: u64) -> Result<()> {
     blob.references = blob
         .references
         .checked_sub(1)
-        .ok_or_else(|| corrupt("a file was released more often than it was named"))?;
+        .ok_or_else(|| MEDIA_BLOB.corrupt("a file was released more often than it was named"))?;
     if blob.references == 0 {
         txn.put(garbage_key(hash), now_ms.to_be_bytes());
     }
@@ -355,17 +333,7 @@ fn read_garbage(key: &[u8], value: &[u8]) -> Result<(BlobHash, u64)> {
     let since_ms = value.try_into().map(u64::from_be_bytes);
     match (hash, since_ms) {
         (Ok(hash), Ok(since_ms)) => Ok((BlobHash(hash), since_ms)),
-        _ => Err(Error::Corrupt {
-            table: MEDIA_GARBAGE.name,
-            reason: "not a hash and a time".to_owned(),
-        }),
-    }
-}
-
-fn corrupt(reason: &str) -> Error {
-    Error::Corrupt {
-        table: MEDIA_BLOB.name,
-        reason: reason.to_owned(),
+        _ => Err(MEDIA_GARBAGE.corrupt("not a hash and a time")),
     }
 }
 

@@ -7,10 +7,10 @@ use minicbor::{Decode, Encode, bytes::ByteVec};
 use ruma_common::{OwnedServerName, ServerName};
 
 use crate::{
-    Error, Key, KeyReader, Order, Position, Result, Txn, View, decode, encode,
+    Key, KeyReader, Order, Position, Result, Txn, View, decode, encode,
     event::split_position,
     room::{EventNumber, RoomNumber},
-    table::{LOCAL_MEMBER, MEMBER, MEMBERSHIP, SERVER, Table},
+    table::{LOCAL_MEMBER, MEMBER, MEMBERSHIP, SERVER},
     user::UserNumber,
 };
 
@@ -150,28 +150,16 @@ pub fn by_user_after(
     after: Option<RoomNumber>,
     limit: usize,
 ) -> Result<Vec<(RoomNumber, Member)>> {
-    let prefix = user_key(user);
-    let first = match after {
-        Some(RoomNumber(u64::MAX)) => return Ok(Vec::new()),
-        Some(room) => prefix.clone().u64(room.0 + 1),
-        None => prefix.clone(),
-    };
-    let rows = view.scan(&first.until_end_of(&prefix), Order::Forward, limit)?;
+    let range = user_key(user).behind(after.map(|room| room.0));
+    let rows = view.scan(&range, Order::Forward, limit)?;
     rows.iter()
         .map(|(key, row)| {
             let mut reader = KeyReader::new(key);
             let room = reader.u64().and_then(|_| reader.u64());
-            let room = room.ok_or_else(|| corrupt(MEMBER))?;
+            let room = room.ok_or_else(|| MEMBER.corrupt("malformed row"))?;
             Ok((RoomNumber(room), read_member(row)?))
         })
         .collect()
-}
-
-fn corrupt(table: Table) -> Error {
-    Error::Corrupt {
-        table: table.name,
-        reason: "malformed row".to_owned(),
-    }
 }
 
 /// At most `limit` users with this membership of a room, behind `after` in the order of the user numbers.
@@ -182,13 +170,8 @@ pub fn by_room(
     after: Option<UserNumber>,
     limit: usize,
 ) -> Result<Vec<UserNumber>> {
-    let prefix = room_key(room, membership);
-    let first = match after {
-        Some(UserNumber(u64::MAX)) => return Ok(Vec::new()),
-        Some(user) => prefix.clone().u64(user.0 + 1),
-        None => prefix.clone(),
-    };
-    let rows = view.scan(&first.until_end_of(&prefix), Order::Forward, limit)?;
+    let range = room_key(room, membership).behind(after.map(|user| user.0));
+    let rows = view.scan(&range, Order::Forward, limit)?;
     rows.iter()
         .map(|(key, _)| {
             let mut reader = KeyReader::new(key);
@@ -196,7 +179,7 @@ pub fn by_room(
                 .skip(9)
                 .and_then(|()| reader.u64())
                 .map(UserNumber)
-                .ok_or_else(|| corrupt(MEMBERSHIP))
+                .ok_or_else(|| MEMBERSHIP.corrupt("malformed row"))
         })
         .collect()
 }
@@ -294,13 +277,8 @@ pub fn local_joined(
     after: Option<UserNumber>,
     limit: usize,
 ) -> Result<Vec<UserNumber>> {
-    let prefix = local_key(room);
-    let first = match after {
-        Some(UserNumber(u64::MAX)) => return Ok(Vec::new()),
-        Some(user) => prefix.clone().u64(user.0 + 1),
-        None => prefix.clone(),
-    };
-    let rows = view.scan(&first.until_end_of(&prefix), Order::Forward, limit)?;
+    let range = local_key(room).behind(after.map(|user| user.0));
+    let rows = view.scan(&range, Order::Forward, limit)?;
     rows.iter()
         .map(|(key, _)| {
             let mut reader = KeyReader::new(key);
@@ -308,7 +286,7 @@ pub fn local_joined(
                 .u64()
                 .and_then(|_| reader.u64())
                 .map(UserNumber)
-                .ok_or_else(|| corrupt(LOCAL_MEMBER))
+                .ok_or_else(|| LOCAL_MEMBER.corrupt("malformed row"))
         })
         .collect()
 }
@@ -321,7 +299,10 @@ fn count_server(
 ) -> Result<()> {
     let key = server_key(room, server);
     let old = match txn.get(&key)? {
-        Some(row) => u64::from_be_bytes(row.try_into().map_err(|_| corrupt(SERVER))?),
+        Some(row) => u64::from_be_bytes(
+            row.try_into()
+                .map_err(|_| SERVER.corrupt("malformed row"))?,
+        ),
         None => 0,
     };
     let new = if joins {
@@ -348,11 +329,12 @@ pub fn servers(view: &dyn View, room: RoomNumber) -> Result<Vec<(OwnedServerName
         .map(|(key, row)| {
             let mut reader = KeyReader::new(&key);
             reader.u64();
-            let server = std::str::from_utf8(reader.rest())
-                .ok()
-                .and_then(|text| ServerName::parse(text).ok());
+            let server = reader.rest_text();
+            let server = server.and_then(|text| ServerName::parse(text).ok());
             let count = row.try_into().map(u64::from_be_bytes).ok();
-            server.zip(count).ok_or_else(|| corrupt(SERVER))
+            server
+                .zip(count)
+                .ok_or_else(|| SERVER.corrupt("malformed row"))
         })
         .collect()
 }

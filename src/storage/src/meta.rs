@@ -2,7 +2,7 @@
 
 use ruma_common::{OwnedServerName, ServerName};
 
-use crate::{Error, Key, Result, Txn, View, table::META};
+use crate::{Key, Result, Txn, View, table::META};
 
 fn server_name_key() -> Key {
     META.key().raw(b"server_name")
@@ -13,10 +13,7 @@ pub fn server_name(view: &impl View) -> Result<Option<OwnedServerName>> {
     let Some(bytes) = view.get(&server_name_key())? else {
         return Ok(None);
     };
-    let corrupt = || Error::Corrupt {
-        table: META.name,
-        reason: "not a server name".to_owned(),
-    };
+    let corrupt = || META.corrupt("not a server name");
     let text = String::from_utf8(bytes).map_err(|_| corrupt())?;
     OwnedServerName::try_from(text)
         .map(Some)

@@ -1,8 +1,6 @@
 //! The room in which the server tells a user something: one for each user.
 
-use crate::{
-    Error, Key, Result, Txn, View, room::RoomNumber, table::NOTICE_ROOM, user::UserNumber,
-};
+use crate::{Key, Result, Txn, View, room::RoomNumber, table::NOTICE_ROOM, user::UserNumber};
 
 fn key(user: UserNumber) -> Key {
     NOTICE_ROOM.key().u64(user.0)
@@ -12,10 +10,9 @@ fn key(user: UserNumber) -> Key {
 pub fn of(view: &dyn View, user: UserNumber) -> Result<Option<RoomNumber>> {
     let row = view.get(&key(user))?;
     row.map(|row| {
-        let bytes = row.try_into().map_err(|_| Error::Corrupt {
-            table: NOTICE_ROOM.name,
-            reason: "not eight bytes".to_owned(),
-        })?;
+        let bytes = row
+            .try_into()
+            .map_err(|_| NOTICE_ROOM.corrupt("not eight bytes"))?;
         Ok(RoomNumber(u64::from_be_bytes(bytes)))
     })
     .transpose()

@@ -9,7 +9,7 @@ use minicbor::{Decode, Encode};
 use ruma_common::DeviceId;
 
 use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View, decode, encode,
+    Key, KeyReader, Order, Result, Txn, View, decode, encode,
     hash::hash16_of,
     table::{CLAIMED_KEY, FALLBACK_KEY, KEY_COUNT, ONE_TIME_KEY, Table},
     user::UserNumber,
@@ -110,13 +110,6 @@ fn read_held(row: Option<Vec<u8>>) -> Result<Held> {
     row.map_or(Ok(Held::default()), |row| decode(KEY_COUNT, &row))
 }
 
-fn corrupt(table: Table) -> Error {
-    Error::Corrupt {
-        table: table.name,
-        reason: "malformed row".to_owned(),
-    }
-}
-
 /// What a device has.
 pub fn held(view: &dyn View, user: UserNumber, device_id: &DeviceId) -> Result<Held> {
     read_held(view.get(&held_key(user, device_id))?)
@@ -139,9 +132,15 @@ pub fn list(view: &dyn View, user: UserNumber, device_id: &DeviceId) -> Result<V
         .iter()
         .map(|(key, row)| {
             let mut reader = KeyReader::new(key);
-            reader.skip(skipped).ok_or_else(|| corrupt(ONE_TIME_KEY))?;
-            let algorithm = reader.text().ok_or_else(|| corrupt(ONE_TIME_KEY))?;
-            reader.u32().ok_or_else(|| corrupt(ONE_TIME_KEY))?;
+            reader
+                .skip(skipped)
+                .ok_or_else(|| ONE_TIME_KEY.corrupt("malformed row"))?;
+            let algorithm = reader
+                .text()
+                .ok_or_else(|| ONE_TIME_KEY.corrupt("malformed row"))?;
+            reader
+                .u32()
+                .ok_or_else(|| ONE_TIME_KEY.corrupt("malformed row"))?;
             one_time_key(&algorithm, reader.rest(), row)
         })
         .collect()
@@ -149,7 +148,7 @@ pub fn list(view: &dyn View, user: UserNumber, device_id: &DeviceId) -> Result<V
 
 fn one_time_key(algorithm: &str, key_id: &[u8], row: &[u8]) -> Result<OneTimeKey> {
     let row: Row = decode(ONE_TIME_KEY, row)?;
-    let key_id = std::str::from_utf8(key_id).map_err(|_| corrupt(ONE_TIME_KEY))?;
+    let key_id = std::str::from_utf8(key_id).map_err(|_| ONE_TIME_KEY.corrupt("malformed row"))?;
     Ok(OneTimeKey {
         algorithm: algorithm.to_owned(),
         key_id: key_id.to_owned(),
@@ -167,7 +166,7 @@ pub fn claimed(view: &dyn View, user: UserNumber, device_id: &DeviceId) -> Resul
         .map(|(key, _)| {
             let mut reader = KeyReader::new(key);
             let fingerprint = reader.skip(skipped).and_then(|()| reader.u64());
-            fingerprint.ok_or_else(|| corrupt(CLAIMED_KEY))
+            fingerprint.ok_or_else(|| CLAIMED_KEY.corrupt("malformed row"))
         })
         .collect()
 }
@@ -247,7 +246,9 @@ pub fn fallback(
     let row: Row = decode(FALLBACK_KEY, &row)?;
     Ok(Some(OneTimeKey {
         algorithm: algorithm.to_owned(),
-        key_id: row.key_id.ok_or_else(|| corrupt(FALLBACK_KEY))?,
+        key_id: row
+            .key_id
+            .ok_or_else(|| FALLBACK_KEY.corrupt("malformed row"))?,
         fingerprint: row.fingerprint,
         json: row.json,
     }))
@@ -288,17 +289,17 @@ fn take(
     let prefix = device_key(ONE_TIME_KEY, user, device_id).text(algorithm);
     let oldest = prefix.clone().u32(of_algorithm.oldest_upload);
     let Some((place, _)) = txn.first(&oldest.until_end_of(&prefix), Order::Forward)? else {
-        return Err(corrupt(KEY_COUNT));
+        return Err(KEY_COUNT.corrupt("malformed row"));
     };
     let mut reader = KeyReader::new(&place);
     let upload = reader
         .skip(prefix.as_bytes().len().saturating_sub(1))
         .and_then(|()| reader.u32())
-        .ok_or_else(|| corrupt(ONE_TIME_KEY))?;
+        .ok_or_else(|| ONE_TIME_KEY.corrupt("malformed row"))?;
     // What was found is what is taken: the row itself is guarded, too.
     let place = prefix.u32(upload).raw(reader.rest());
     let Some(row) = txn.get_guarded(&place)? else {
-        return Err(corrupt(ONE_TIME_KEY));
+        return Err(ONE_TIME_KEY.corrupt("malformed row"));
     };
     let key = one_time_key(algorithm, reader.rest(), &row)?;
     txn.delete(place);

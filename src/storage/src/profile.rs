@@ -5,7 +5,7 @@ use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 
 use crate::{
-    Change, Error, Key, KeyReader, Order, Result, Txn, View,
+    Change, Key, KeyReader, Order, Result, Txn, View,
     table::PROFILE,
     user::{self, UserNumber},
 };
@@ -68,8 +68,8 @@ pub fn fields(view: &dyn View, user: UserNumber) -> Result<Fields> {
             let mut reader = KeyReader::new(&key);
             let name = reader
                 .u64()
-                .and_then(|_| std::str::from_utf8(reader.rest()).ok())
-                .ok_or_else(|| corrupt("a key without a field name"))?;
+                .and_then(|_| reader.rest_text())
+                .ok_or_else(|| PROFILE.corrupt("a key without a field name"))?;
             Ok((name.to_owned(), raw(&value)?))
         })
         .collect()
@@ -102,14 +102,7 @@ fn read<T: DeserializeOwned>(view: &dyn View, user: UserNumber, name: &str) -> R
 }
 
 fn raw(value: &[u8]) -> Result<Box<RawValue>> {
-    serde_json::from_slice(value).map_err(|error| corrupt(&error.to_string()))
-}
-
-fn corrupt(reason: &str) -> Error {
-    Error::Corrupt {
-        table: PROFILE.name,
-        reason: reason.to_owned(),
-    }
+    serde_json::from_slice(value).map_err(|error| PROFILE.corrupt(error))
 }
 
 #[cfg(test)]

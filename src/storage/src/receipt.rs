@@ -4,7 +4,7 @@
 //! How far a user *has* read, which unread counts begin from, is [`unread`](crate::unread)'s.
 
 use crate::{
-    Change, Error, Key, KeyReader, Order, Position, Result, Txn, View,
+    Change, Key, KeyReader, Order, Position, Result, Txn, View,
     event::split_position,
     hash::{put_varint, take_varint, unzigzag, zigzag},
     room::{EventNumber, RoomNumber, TimelinePosition},
@@ -100,19 +100,13 @@ fn order_key(room: RoomNumber) -> Key {
     RECEIPT_ORDER.key().u64(room.0)
 }
 
-fn corrupt() -> Error {
-    Error::Corrupt {
-        table: RECEIPT.name,
-        reason: "malformed row".to_owned(),
-    }
-}
-
 /// Sets a receipt in place of the one before it; never backwards. Whether it moved.
 pub fn put(txn: &mut Txn<'_>, room: RoomNumber, receipt: &Receipt) -> Result<bool> {
     let key = receipt.key(room);
     if let Some(row) = txn.get_guarded(&key)? {
         let (position, value) = split_position(RECEIPT, &row)?;
-        let old = Receipt::read(room_behind(&key), value).ok_or_else(corrupt)?;
+        let old = Receipt::read(room_behind(&key), value)
+            .ok_or_else(|| RECEIPT.corrupt("malformed row"))?;
         if old.at >= receipt.at {
             return Ok(false);
         }
@@ -155,7 +149,7 @@ pub fn since(
             let behind = reader.skip(16).map(|()| reader);
             behind
                 .and_then(|reader| Receipt::read(reader, row))
-                .ok_or_else(corrupt)
+                .ok_or_else(|| RECEIPT.corrupt("malformed row"))
         })
         .collect()
 }
@@ -175,7 +169,7 @@ pub fn of_user(
             let behind = reader.skip(8).map(|()| reader);
             behind
                 .and_then(|reader| Receipt::read(reader, value))
-                .ok_or_else(corrupt)
+                .ok_or_else(|| RECEIPT.corrupt("malformed row"))
         })
         .collect()
 }

@@ -4,7 +4,7 @@ use minicbor::{Decode, Encode};
 use ruma_common::EventId;
 
 use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View,
+    Key, KeyReader, Order, Result, Txn, View,
     hash::{hash16, put_varint, take_varint},
     room::{EventNumber, RoomNumber, TimelinePosition},
     table::RELATION,
@@ -141,12 +141,7 @@ pub fn children(
     }
     view.scan(&first.until(&end), order, limit)?
         .iter()
-        .map(|(key, row)| {
-            read_child(key, row).ok_or_else(|| Error::Corrupt {
-                table: RELATION.name,
-                reason: "malformed row".to_owned(),
-            })
-        })
+        .map(|(key, row)| read_child(key, row).ok_or_else(|| RELATION.corrupt("malformed row")))
         .collect()
 }
 

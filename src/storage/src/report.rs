@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::{
-    Error, KeyReader, Order, Result, Txn, View, decode, encode,
+    KeyReader, Order, Result, Txn, View, decode, encode,
     table::{NEXT_REPORT, REPORT},
 };
 
@@ -36,7 +36,10 @@ pub struct Report {
 /// Adds a report; its number.
 pub fn add(txn: &mut Txn<'_>, report: &Report) -> Result<u64> {
     let next = match txn.get_guarded(&NEXT_REPORT.key())? {
-        Some(row) => u64::from_be_bytes(row.try_into().map_err(|_| corrupt("not eight bytes"))?),
+        Some(row) => u64::from_be_bytes(
+            row.try_into()
+                .map_err(|_| REPORT.corrupt("not eight bytes"))?,
+        ),
         None => 1,
     };
     txn.put(NEXT_REPORT.key(), (next + 1).to_be_bytes());
@@ -58,17 +61,10 @@ pub fn newest(view: &dyn View, before: Option<u64>, limit: usize) -> Result<Vec<
         .into_iter()
         .map(|(key, row)| {
             let number = KeyReader::new(&key).u64();
-            let number = number.ok_or_else(|| corrupt("short key"))?;
+            let number = number.ok_or_else(|| REPORT.corrupt("short key"))?;
             Ok((number, decode(REPORT, &row)?))
         })
         .collect()
-}
-
-fn corrupt(reason: &str) -> Error {
-    Error::Corrupt {
-        table: REPORT.name,
-        reason: reason.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -4,7 +4,7 @@ use minicbor::{Decode, Encode};
 use ruma_common::{OwnedRoomId, RoomId};
 
 use crate::{
-    Error, Key, Order, Result, Txn, View, decode, encode,
+    Key, Order, Result, Txn, View, decode, encode,
     hash::hash16,
     state::StateRef,
     table::{ROOM_HEAD, ROOM_INDEX},
@@ -142,10 +142,10 @@ pub fn number(view: &dyn View, room_id: &RoomId) -> Result<Option<RoomNumber>> {
     let Some(row) = view.get(&index_key(room_id))? else {
         return Ok(None);
     };
-    let bytes = row.as_slice().try_into().map_err(|_| Error::Corrupt {
-        table: ROOM_INDEX.name,
-        reason: "not eight bytes".to_owned(),
-    })?;
+    let bytes = row
+        .as_slice()
+        .try_into()
+        .map_err(|_| ROOM_INDEX.corrupt("not eight bytes"))?;
     Ok(Some(RoomNumber(u64::from_be_bytes(bytes))))
 }
 
@@ -176,20 +176,12 @@ pub fn list(
     after: Option<RoomNumber>,
     limit: usize,
 ) -> Result<Vec<(RoomNumber, RoomHead)>> {
-    let table = ROOM_HEAD.key();
-    let first = match after {
-        Some(RoomNumber(u64::MAX)) => return Ok(Vec::new()),
-        Some(room) => head_key(RoomNumber(room.0 + 1)),
-        None => table.clone(),
-    };
+    let range = ROOM_HEAD.key().behind(after.map(|room| room.0));
     let mut rooms = Vec::new();
-    for (key, row) in view.scan(&first.until_end_of(&table), Order::Forward, limit)? {
+    for (key, row) in view.scan(&range, Order::Forward, limit)? {
         let number = crate::KeyReader::new(&key)
             .u64()
-            .ok_or_else(|| Error::Corrupt {
-                table: ROOM_HEAD.name,
-                reason: "short key".to_owned(),
-            })?;
+            .ok_or_else(|| ROOM_HEAD.corrupt("short key"))?;
         rooms.push((RoomNumber(number), decode(ROOM_HEAD, &row)?));
     }
     Ok(rooms)

@@ -208,10 +208,7 @@ pub(crate) fn check_schema(engine: &Engine) -> Result<()> {
     let found = found
         .try_into()
         .map(u32::from_be_bytes)
-        .map_err(|_| Error::Corrupt {
-            table: META.name,
-            reason: "the schema version is no number of four bytes".into(),
-        })?;
+        .map_err(|_| META.corrupt("the schema version is no number of four bytes"))?;
     let whose = match found.cmp(&SCHEMA) {
         Ordering::Equal => return Ok(()),
         Ordering::Greater => "the newer version of Hearth",

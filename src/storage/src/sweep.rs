@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View, decode, encode,
+    Key, KeyReader, Order, Result, Txn, View, decode, encode,
     room::{EventNumber, RoomNumber, TimelinePosition},
     table::SWEEP,
     user::UserNumber,
@@ -73,10 +73,7 @@ pub fn waiting(view: &dyn View, limit: usize) -> Result<Vec<(RoomNumber, EventNu
             let mut reader = KeyReader::new(key);
             let room = reader.u64().map(RoomNumber);
             let by = reader.u32().map(EventNumber);
-            room.zip(by).ok_or_else(|| Error::Corrupt {
-                table: SWEEP.name,
-                reason: "short key".to_owned(),
-            })
+            room.zip(by).ok_or_else(|| SWEEP.corrupt("short key"))
         })
         .collect()
 }

@@ -1,6 +1,6 @@
 //! Every table: its column family, its prefix byte, its name. The only place that hands out prefixes.
 
-use crate::Key;
+use crate::{Error, Key};
 
 /// A column family: tables with the same access pattern share one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -83,6 +83,14 @@ impl Table {
     /// Starts a key of this table.
     pub fn key(self) -> Key {
         Key::new(self)
+    }
+
+    /// A row of this table that cannot be read.
+    pub fn corrupt(self, reason: impl ToString) -> Error {
+        Error::Corrupt {
+            table: self.name,
+            reason: reason.to_string(),
+        }
     }
 }
 

@@ -3,11 +3,11 @@
 use std::ops::ControlFlow;
 
 use crate::{
-    Error, Key, KeyReader, Order, Position, Range, Result, Txn, View,
+    Key, KeyReader, Order, Position, Range, Result, Txn, View,
     event::{EventMeta, read_number, split_position},
     hash::{put_varint, take_varint},
     room::{EventNumber, RoomHead, RoomNumber, TimelinePosition},
-    table::{TIME, TIMELINE, TOPOLOGY, Table},
+    table::{TIME, TIMELINE, TOPOLOGY},
     unread::Counts,
 };
 
@@ -62,13 +62,6 @@ fn time_key(room: RoomNumber, origin_server_ts: u64) -> Key {
     TIME.key().u64(room.0).u64(origin_server_ts)
 }
 
-fn corrupt(table: Table) -> Error {
-    Error::Corrupt {
-        table: table.name,
-        reason: "malformed row".to_owned(),
-    }
-}
-
 /// Places an event. `meta.timeline` is its place; an event without one is not listed.
 pub fn put(
     txn: &mut Txn<'_>,
@@ -102,7 +95,7 @@ fn read_entry(key: &[u8], row: &[u8]) -> Result<Entry> {
             position,
             main,
         }),
-        _ => Err(corrupt(TIMELINE)),
+        _ => Err(TIMELINE.corrupt("malformed row")),
     }
 }
 
@@ -214,7 +207,7 @@ pub fn topological(
     };
     view.scan(&range, order, limit)?
         .iter()
-        .map(|(key, row)| read_topology(key, row).ok_or_else(|| corrupt(TOPOLOGY)))
+        .map(|(key, row)| read_topology(key, row).ok_or_else(|| TOPOLOGY.corrupt("malformed row")))
         .collect()
 }
 

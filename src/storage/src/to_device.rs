@@ -161,7 +161,7 @@ pub fn page(view: &dyn View, queue: Queue<'_>, after: Position, limit: usize) ->
         let event = serde_json::from_slice(&row.value);
         Ok(Message {
             position: row.position,
-            event: event.map_err(|error| corrupt(&error.to_string()))?,
+            event: event.map_err(|error| TO_DEVICE.corrupt(error))?,
         })
     });
     Ok(Page {
@@ -229,7 +229,7 @@ fn rows(
         let mut reader = KeyReader::new(suffix);
         let Some((position, number)) = reader.u64().zip(reader.rest().first_chunk().copied())
         else {
-            failed = Some(corrupt("a key without a position"));
+            failed = Some(TO_DEVICE.corrupt("a key without a position"));
             return ControlFlow::Break(());
         };
         let position = Position(position);
@@ -249,13 +249,6 @@ fn rows(
         ControlFlow::Continue(())
     })?;
     failed.map_or(Ok((rows, more)), Err)
-}
-
-fn corrupt(reason: &str) -> Error {
-    Error::Corrupt {
-        table: TO_DEVICE.name,
-        reason: reason.to_owned(),
-    }
 }
 
 #[cfg(test)]

@@ -11,31 +11,9 @@ use crate::{
 };
 
 /// SHA-256 of a token: what is kept instead of it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct TokenHash(pub [u8; 32]);
-
-impl<C> Encode<C> for TokenHash {
-    fn encode<W: minicbor::encode::Write>(
-        &self,
-        encoder: &mut minicbor::Encoder<W>,
-        _: &mut C,
-    ) -> Result<(), minicbor::encode::Error<W::Error>> {
-        encoder.bytes(&self.0)?.ok()
-    }
-}
-
-impl<'b, C> Decode<'b, C> for TokenHash {
-    fn decode(
-        decoder: &mut minicbor::Decoder<'b>,
-        _: &mut C,
-    ) -> Result<Self, minicbor::decode::Error> {
-        let bytes = decoder.bytes()?;
-        let array = bytes
-            .try_into()
-            .map_err(|_| minicbor::decode::Error::message("a token hash has 32 bytes"))?;
-        Ok(Self(array))
-    }
-}
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Encode, Decode)]
+#[cbor(transparent)]
+pub struct TokenHash(#[cbor(n(0), with = "minicbor::bytes")] pub [u8; 32]);
 
 /// What a token is good for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Encode, Decode)]
@@ -201,4 +179,19 @@ pub fn get_login_guarded(txn: &mut Txn<'_>, hash: &TokenHash) -> Result<Option<L
 /// Uses a login token up.
 pub fn delete_login(txn: &mut Txn<'_>, hash: &TokenHash) {
     txn.delete(LOGIN_TOKEN.key().raw(&hash.0));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TokenHash;
+    use crate::{decode, encode, table::TOKEN};
+
+    #[test]
+    fn a_hash_is_a_string_of_32_bytes() {
+        let hash = TokenHash([7; 32]);
+        let row = encode(&hash);
+        assert_eq!((&row[..2], row.len()), ([0x58, 32].as_slice(), 34));
+        assert_eq!(decode::<TokenHash>(TOKEN, &row).unwrap(), hash);
+        assert!(decode::<TokenHash>(TOKEN, &encode(&"text")).is_err());
+    }
 }

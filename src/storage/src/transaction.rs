@@ -6,7 +6,7 @@ use ruma_common::{
 };
 
 use crate::{
-    Error, Key, Result, Txn, View, decode, encode,
+    Key, Result, Txn, View, decode, encode,
     hash::hash16,
     room::{EventNumber, RoomNumber},
     table::{SENT, TRANSACTION},
@@ -53,10 +53,7 @@ pub fn event_id(view: &dyn View, key: &TransactionKey<'_>) -> Result<Option<Owne
         .ok()
         .and_then(|text| EventId::parse(text).ok())
         .map(Some)
-        .ok_or_else(|| Error::Corrupt {
-            table: TRANSACTION.name,
-            reason: "not an event id".to_owned(),
-        })
+        .ok_or_else(|| TRANSACTION.corrupt("not an event id"))
 }
 
 /// Remembers it, in the batch that stores the event.

@@ -148,7 +148,7 @@ pub fn accounts(
         .map(|(key, value)| {
             let number = crate::KeyReader::new(&key)
                 .u64()
-                .ok_or_else(|| corrupt(ACCOUNT.name, "short key"))?;
+                .ok_or_else(|| ACCOUNT.corrupt("short key"))?;
             Ok((UserNumber(number), decode(ACCOUNT, &value)?))
         })
         .collect()
@@ -164,7 +164,7 @@ pub fn has_accounts(view: &dyn View) -> Result<bool> {
 fn read_number(value: &[u8]) -> Result<UserNumber> {
     let bytes = value
         .try_into()
-        .map_err(|_| corrupt(USER_NUMBER.name, "a number has eight bytes"))?;
+        .map_err(|_| USER_NUMBER.corrupt("a number has eight bytes"))?;
     Ok(UserNumber(u64::from_be_bytes(bytes)))
 }
 
@@ -172,14 +172,7 @@ fn read_id(value: &[u8]) -> Result<OwnedUserId> {
     std::str::from_utf8(value)
         .ok()
         .and_then(|text| UserId::parse(text).ok())
-        .ok_or_else(|| corrupt(USER_ID.name, "not a user id"))
-}
-
-fn corrupt(table: &'static str, reason: &str) -> Error {
-    Error::Corrupt {
-        table,
-        reason: reason.to_owned(),
-    }
+        .ok_or_else(|| USER_ID.corrupt("not a user id"))
 }
 
 #[cfg(test)]

@@ -6,9 +6,9 @@ use std::ops::ControlFlow;
 use minicbor::{Decode, Encode};
 
 use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View, decode, encode,
+    Key, KeyReader, Order, Result, Txn, View, decode, encode,
     room::RoomNumber,
-    table::{DIRECTORY_STATE, DIRECTORY_USER, DIRECTORY_WORD, OPEN_MEMBER, OPEN_ROOM, Table},
+    table::{DIRECTORY_STATE, DIRECTORY_USER, DIRECTORY_WORD, OPEN_MEMBER, OPEN_ROOM},
     user::UserNumber,
 };
 
@@ -74,7 +74,7 @@ pub fn visit_words(
         match reader.text().zip(reader.u64()) {
             Some((word, user)) => visitor(&word, UserNumber(user)),
             None => {
-                failed = Some(corrupt(DIRECTORY_WORD));
+                failed = Some(DIRECTORY_WORD.corrupt("malformed row"));
                 ControlFlow::Break(())
             }
         }
@@ -120,7 +120,9 @@ pub fn in_open_room(view: &dyn View, user: UserNumber) -> Result<bool> {
 pub fn version(view: &dyn View) -> Result<Option<u32>> {
     let row = view.get(&DIRECTORY_STATE.key())?;
     row.map(|row| {
-        let bytes = row.try_into().map_err(|_| corrupt(DIRECTORY_STATE))?;
+        let bytes = row
+            .try_into()
+            .map_err(|_| DIRECTORY_STATE.corrupt("malformed row"))?;
         Ok(u32::from_be_bytes(bytes))
     })
     .transpose()
@@ -135,13 +137,6 @@ pub fn set_version(txn: &mut Txn<'_>, version: u32) {
 pub fn clear(txn: &mut Txn<'_>) {
     for table in [DIRECTORY_WORD, DIRECTORY_USER, OPEN_ROOM, OPEN_MEMBER] {
         txn.delete_range(table.key().prefix_range());
-    }
-}
-
-fn corrupt(table: Table) -> Error {
-    Error::Corrupt {
-        table: table.name,
-        reason: "malformed row".to_owned(),
     }
 }
 

@@ -202,8 +202,7 @@ async fn who_wished_to_be_forgotten_is_remembered_by_those_who_were_there() {
     let server = TestServer::start().await;
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);
     let room_id = bob.create_room(&json!({ "preset": "public_chat" })).await;
-    let join = format!("/_matrix/client/v3/join/{room_id}");
-    alice.post(&join, &json!({})).await.ok();
+    alice.join(&room_id).await;
     let said = alice.send_text(&room_id, "forget me").await;
     let kept = bob.send_text(&room_id, "keep me").await;
     let proof =
@@ -214,7 +213,7 @@ async fn who_wished_to_be_forgotten_is_remembered_by_those_who_were_there() {
         .await;
     assert_eq!(answer.ok()["id_server_unbind_result"], "success");
     let carol = server.register("carol").await;
-    carol.post(&join, &json!({})).await.ok();
+    carol.join(&room_id).await;
     let event = |id: &str| format!("/_matrix/client/v3/rooms/{room_id}/event/{id}");
     assert_eq!(
         bob.get(&event(&said)).await.ok()["content"]["body"],

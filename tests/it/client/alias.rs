@@ -27,11 +27,6 @@ fn canonical(room_id: &str) -> String {
     format!("/_matrix/client/v3/rooms/{room_id}/state/m.room.canonical_alias")
 }
 
-async fn join(user: &User<'_>, room: &str) {
-    let path = format!("/_matrix/client/v3/join/{}", room.replace('#', "%23"));
-    user.post(&path, &json!({})).await.ok();
-}
-
 #[tokio::test]
 async fn an_alias_is_made_found_listed_and_removed() {
     let server = TestServer::start().await;
@@ -53,7 +48,7 @@ async fn an_alias_is_made_found_listed_and_removed() {
     let expected = json!({ "aliases": ["#100%:localhost", "#老虎Â£я🤨👉ඞ:localhost"] });
     assert_eq!(aliases(&alice, &room_id).await.ok(), expected);
     aliases(&bob, &room_id).await.error(403, "M_FORBIDDEN");
-    join(&bob, "#100%25:localhost").await;
+    bob.join("#100%25:localhost").await;
     assert_eq!(aliases(&bob, &room_id).await.ok(), expected);
     delete(&alice, "#100%:localhost").await.ok();
     let gone = server.get(&path("#100%:localhost")).await;
@@ -125,7 +120,7 @@ async fn b7_who_may_remove_an_alias() {
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);
     let carol = server.register("carol").await;
     let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
-    join(&bob, &room_id).await;
+    bob.join(&room_id).await;
     create(&alice, "#of-alice:localhost", &room_id).await.ok();
     create(&bob, "#of-bob:localhost", &room_id).await.ok();
     for stranger in [&bob, &carol] {

@@ -27,11 +27,6 @@ fn names(page: &Value) -> Vec<&str> {
     names.collect()
 }
 
-async fn join(user: &User<'_>, room_id: &str) {
-    let path = format!("/_matrix/client/v3/join/{room_id}");
-    user.post(&path, &json!({})).await.ok();
-}
-
 async fn set(user: &User<'_>, room_id: &str, event_type: &str, content: Value) {
     let path = format!("/_matrix/client/v3/rooms/{room_id}/state/{event_type}");
     user.put(&path, &content).await.ok();
@@ -65,7 +60,7 @@ async fn a_room_is_told_with_what_it_is() {
     assert_eq!(page["chunk"], json!([expected]));
     assert_eq!(page["total_room_count_estimate"], 1);
     assert!(page.get("next_batch").is_none() && page.get("prev_batch").is_none());
-    join(&bob, &room_id).await;
+    bob.join(&room_id).await;
     let readable = json!({ "history_visibility": "world_readable" });
     set(&alice, &room_id, "m.room.history_visibility", readable).await;
     let guests = json!({ "guest_access": "can_join" });
@@ -109,7 +104,7 @@ async fn b7_who_may_publish_a_room() {
         let (alice, bob) = (server.register("alice").await, server.register("bob").await);
         let carol = server.register("carol").await;
         let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
-        join(&bob, &room_id).await;
+        bob.join(&room_id).await;
         let of_room = visibility(&room_id);
         let private = json!({ "visibility": "private" });
         assert_eq!(server.get(&of_room).await.ok(), private);
@@ -198,7 +193,7 @@ async fn pages_lead_forward_and_back() {
         let room = json!({ "visibility": "public", "name": name });
         let room_id = alice.create_room(&room).await;
         for guest in guests {
-            join(guest, &room_id).await;
+            guest.join(&room_id).await;
         }
     }
     let turn = async |page: &Value, token: &str| {

@@ -122,9 +122,7 @@ async fn rooms_can_be_forgotten_as_they_are_left() {
         assert_eq!(*capability, json!({ "enabled": forgets }));
         for kicked in [false, true] {
             let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
-            bob.post(&format!("/_matrix/client/v3/join/{room_id}"), &json!({}))
-                .await
-                .ok();
+            bob.join(&room_id).await;
             let since = bob.get("/_matrix/client/v3/sync").await.ok()["next_batch"].clone();
             if kicked {
                 let path = format!("/_matrix/client/v3/rooms/{room_id}/kick");

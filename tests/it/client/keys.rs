@@ -92,11 +92,6 @@ pub(super) async fn login<'a>(server: &'a TestServer, name: &str) -> User<'a> {
     User::new(server, &answer)
 }
 
-async fn join(user: &User<'_>, room_id: &str) {
-    let path = format!("/_matrix/client/v3/rooms/{room_id}/join");
-    user.post(&path, &json!({})).await.ok();
-}
-
 fn names(of: &Value) -> BTreeSet<&str> {
     of.as_array()
         .unwrap()
@@ -283,7 +278,7 @@ async fn the_keys_of_a_device_go_with_it() {
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);
     let tablet = login(&server, "alice").await;
     let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
-    join(&bob, &room_id).await;
+    bob.join(&room_id).await;
     let body =
         json!({ "device_keys": device_keys(&tablet, 2), "one_time_keys": one_time_keys(0..3) });
     upload(&tablet, &body).await;
@@ -307,9 +302,9 @@ async fn changes_say_the_same_as_sync() {
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);
     let carol = server.register("carol").await;
     let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
-    join(&bob, &room_id).await;
+    bob.join(&room_id).await;
     let first = sync(&alice, None).await;
-    join(&carol, &room_id).await;
+    carol.join(&room_id).await;
     upload(&bob, &json!({ "device_keys": device_keys(&bob, 1) })).await;
     let second = sync(&alice, Some(&first)).await;
     let path = format!("/_matrix/client/v3/rooms/{room_id}/leave");

@@ -108,7 +108,7 @@ async fn a_knock_is_shown_taken_back_refused_and_accepted() {
     assert!(answer["rooms"]["knock"].get(&room_id).is_none());
     let refused = knock(&bob, &room_id, &json!({})).await;
     refused.error(403, "M_FORBIDDEN");
-    bob.post(&format!("{room}/join"), &json!({})).await.ok();
+    bob.join(&room_id).await;
     let refused = knock(&bob, &room_id, &json!({})).await;
     refused.error(403, "M_FORBIDDEN");
     alice.post(&format!("{room}/ban"), &invite).await.ok();

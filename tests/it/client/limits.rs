@@ -302,13 +302,7 @@ async fn a_suspended_user_is_refused_what_the_specification_lists() {
     let own_room = alice.create_room(&json!({})).await;
     let own = alice.send_text(&own_room, "mine").await;
     let others = root.send_text(&room_id, "not mine").await;
-    alice
-        .post(
-            &format!("/_matrix/client/v3/rooms/{room_id}/join"),
-            &json!({}),
-        )
-        .await
-        .ok();
+    alice.join(&room_id).await;
     let suspend = format!("/_matrix/client/v1/admin/suspend/{}", alice.user_id);
     root.put(&suspend, &json!({ "suspended": true })).await.ok();
     let of = |room_id: &str| format!("/_matrix/client/v3/rooms/{room_id}");

@@ -44,17 +44,15 @@ async fn an_invite_is_accepted_and_left() {
 #[tokio::test]
 async fn kicks_and_bans() {
     let server = TestServer::start().await;
-    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
-    let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
+    let (alice, bob, room_id) = server.two_in_a_room().await;
     let room = format!("/_matrix/client/v3/rooms/{room_id}");
-    bob.post(&format!("{room}/join"), &json!({})).await.ok();
     let of_bob = json!({ "user_id": bob.user_id, "reason": "because" });
     let of_alice = json!({ "user_id": alice.user_id });
     bob.post(&format!("{room}/kick"), &of_alice)
         .await
         .error(403, "M_FORBIDDEN");
     alice.post(&format!("{room}/kick"), &of_bob).await.ok();
-    bob.post(&format!("{room}/join"), &json!({})).await.ok();
+    bob.join(&room_id).await;
     alice.post(&format!("{room}/ban"), &of_bob).await.ok();
     bob.post(&format!("{room}/join"), &json!({}))
         .await
@@ -62,7 +60,7 @@ async fn kicks_and_bans() {
     let member = format!("{room}/state/m.room.member/{}", bob.user_id);
     assert_eq!(alice.get(&member).await.ok()["membership"], "ban");
     alice.post(&format!("{room}/unban"), &of_bob).await.ok();
-    bob.post(&format!("{room}/join"), &json!({})).await.ok();
+    bob.join(&room_id).await;
 }
 
 #[tokio::test]
@@ -90,10 +88,8 @@ async fn invites_that_cannot_be_made() {
 #[tokio::test]
 async fn who_closes_an_account_leaves_every_room() {
     let server = TestServer::start().await;
-    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
-    let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
+    let (alice, bob, room_id) = server.two_in_a_room().await;
     let room = format!("/_matrix/client/v3/rooms/{room_id}");
-    bob.post(&format!("{room}/join"), &json!({})).await.ok();
     let auth = json!({ "type": "m.login.password", "user": "bob", "password": "password of bob" });
     let answer = bob
         .post(

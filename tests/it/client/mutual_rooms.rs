@@ -21,9 +21,7 @@ async fn shared_rooms_are_counted_and_paged() {
             // Alice alone.
             continue;
         }
-        bob.post(&format!("/_matrix/client/v3/join/{room_id}"), &json!({}))
-            .await
-            .ok();
+        bob.join(&room_id).await;
         if number == 1 {
             bob.post(
                 &format!("/_matrix/client/v3/rooms/{room_id}/leave"),

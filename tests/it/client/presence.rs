@@ -50,9 +50,7 @@ async fn it_is_told_to_those_who_share_a_room() {
             .await
             .error(403, "M_FORBIDDEN");
         let since = here(&bob).await;
-        bob.post(&format!("/_matrix/client/v3/join/{room_id}"), &json!({}))
-            .await
-            .ok();
+        bob.join(&room_id).await;
         let content = told(&bob, &since, &alice.user_id).await;
         assert_eq!(content["presence"], "online");
         assert_eq!(content["status_msg"], "here");

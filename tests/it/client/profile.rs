@@ -120,10 +120,7 @@ async fn fields_of_clients_own_making() {
 #[tokio::test]
 async fn a_new_name_arrives_in_the_rooms() {
     let server = TestServer::start().await;
-    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
-    let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
-    let join = format!("/_matrix/client/v3/join/{room_id}");
-    bob.post(&join, &json!({})).await.ok();
+    let (alice, bob, room_id) = server.two_in_a_room().await;
     let first = bob.get("/_matrix/client/v3/sync").await.ok();
     let mut since = first["next_batch"].as_str().unwrap().to_owned();
     for (field, value) in [

@@ -26,11 +26,6 @@ impl User<'_> {
         all["pushers"].as_array().unwrap().clone()
     }
 
-    async fn join(&self, room: &str) {
-        let path = format!("/_matrix/client/v3/join/{room}");
-        self.post(&path, &json!({})).await.ok();
-    }
-
     async fn read(&self, room: &str, event: &str) {
         let path = format!("/_matrix/client/v3/rooms/{room}/receipt/m.read/{event}");
         self.post(&path, &json!({})).await.ok();

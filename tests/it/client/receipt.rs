@@ -16,11 +16,7 @@ async fn room(user: &User<'_>, room_id: &str) -> Value {
 #[tokio::test]
 async fn reading_clears_the_counts() {
     let server = TestServer::start().await;
-    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
-    let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
-    bob.post(&format!("/_matrix/client/v3/join/{room_id}"), &json!({}))
-        .await
-        .ok();
+    let (alice, bob, room_id) = server.two_in_a_room().await;
     let first = alice.send_text(&room_id, "1").await;
     let second = alice.send_text(&room_id, "2").await;
     let unread = async || room(&bob, &room_id).await["unread_notifications"].clone();

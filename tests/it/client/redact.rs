@@ -31,10 +31,8 @@ async fn a_redacted_message_has_no_content() {
 #[tokio::test]
 async fn others_messages_need_power() {
     let server = TestServer::start().await;
-    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
-    let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
+    let (alice, bob, room_id) = server.two_in_a_room().await;
     let room = format!("/_matrix/client/v3/rooms/{room_id}");
-    bob.post(&format!("{room}/join"), &json!({})).await.ok();
     let of_alice = alice.send_text(&room_id, "x").await;
     let of_bob = bob.send_text(&room_id, "x").await;
     let path = |event_id: &str| format!("{room}/redact/{event_id}/1");
@@ -47,10 +45,8 @@ async fn others_messages_need_power() {
 #[tokio::test]
 async fn related_events_and_those_of_a_banned_user_go_too() {
     let server = TestServer::start().await;
-    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
-    let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
+    let (alice, bob, room_id) = server.two_in_a_room().await;
     let room = format!("/_matrix/client/v3/rooms/{room_id}");
-    bob.post(&format!("{room}/join"), &json!({})).await.ok();
     let root = alice.send_text(&room_id, "root").await;
     let spam = bob.send_text(&room_id, "spam").await;
     let edit = json!({

@@ -123,10 +123,8 @@ async fn what_is_not_there_or_not_for_the_reader_is_not_found() {
 #[tokio::test]
 async fn an_edit_is_bundled_until_it_is_redacted() {
     let server = TestServer::start().await;
-    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
-    let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
+    let (alice, bob, room_id) = server.two_in_a_room().await;
     let room = format!("/_matrix/client/v3/rooms/{room_id}");
-    bob.post(&format!("{room}/join"), &json!({})).await.ok();
     let root = alice.send_text(&room_id, "root").await;
     let first = relate(&alice, &room_id, "m.replace", &root).await;
     let second = relate(&alice, &room_id, "m.replace", &root).await;
@@ -170,10 +168,7 @@ async fn an_edit_is_bundled_until_it_is_redacted() {
 #[tokio::test]
 async fn threads_are_listed_by_their_latest_activity() {
     let server = TestServer::start().await;
-    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
-    let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
-    let join = format!("/_matrix/client/v3/rooms/{room_id}/join");
-    bob.post(&join, &json!({})).await.ok();
+    let (alice, bob, room_id) = server.two_in_a_room().await;
     let one = alice.send_text(&room_id, "one").await;
     let two = alice.send_text(&room_id, "two").await;
     relate(&alice, &room_id, "m.thread", &one).await;
@@ -217,10 +212,8 @@ async fn threads_are_listed_by_their_latest_activity() {
 #[tokio::test]
 async fn bundles_leave_ignored_users_out() {
     let server = TestServer::start().await;
-    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
-    let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
+    let (alice, bob, room_id) = server.two_in_a_room().await;
     let room = format!("/_matrix/client/v3/rooms/{room_id}");
-    bob.post(&format!("{room}/join"), &json!({})).await.ok();
     let root = alice.send_text(&room_id, "root").await;
     let of_alice = relate(&alice, &room_id, "m.thread", &root).await;
     let of_bob = relate(&bob, &room_id, "m.thread", &root).await;
@@ -295,10 +288,8 @@ async fn jump_to_date() {
 #[tokio::test]
 async fn pages_are_filtered_by_relation() {
     let server = TestServer::start().await;
-    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
-    let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
+    let (alice, bob, room_id) = server.two_in_a_room().await;
     let room = format!("/_matrix/client/v3/rooms/{room_id}");
-    bob.post(&format!("{room}/join"), &json!({})).await.ok();
     let root = alice.send_text(&room_id, "root").await;
     let reply = relate(&bob, &room_id, "m.thread", &root).await;
     let reference = relate(&alice, &room_id, "m.reference", &reply).await;
@@ -398,7 +389,7 @@ async fn what_clients_leave_out() {
     let sync = alice.get("/_matrix/client/v3/sync").await.ok();
     let timeline = &sync["rooms"]["join"][&room_id]["timeline"];
     let before = timeline["prev_batch"].as_str().unwrap();
-    bob.post(&format!("{room}/join"), &json!({})).await.ok();
+    bob.join(&room_id).await;
     let members = alice.get(&format!("{room}/members?at={before}")).await.ok();
     assert_eq!(members["chunk"].as_array().unwrap().len(), 1);
     assert_eq!(members["chunk"][0]["state_key"], json!(alice.user_id));

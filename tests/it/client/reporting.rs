@@ -22,9 +22,7 @@ async fn reports_reach_the_operator() {
         refused.error(404, "M_NOT_FOUND");
         answers.push(refused.body);
     }
-    bob.post(&format!("/_matrix/client/v3/join/{room_id}"), &json!({}))
-        .await
-        .ok();
+    bob.join(&room_id).await;
     let refused = bob.post(&unknown, &json!({})).await;
     refused.error(404, "M_NOT_FOUND");
     answers.push(refused.body);

@@ -168,8 +168,7 @@ async fn a_summary_is_for_who_could_come_in() {
     assert_eq!(alice.get(&by_alias).await.ok(), expected);
     // Members of the space could come in.
     bob.get(&by_alias).await.error(404, "M_NOT_FOUND");
-    let join = format!("/_matrix/client/v3/join/{space}");
-    bob.post(&join, &json!({})).await.ok();
+    bob.join(&space).await;
     expected["membership"] = json!("leave");
     assert_eq!(bob.get(&summary(&restricted)).await.ok(), expected);
     // By invitation only.

@@ -28,11 +28,7 @@ fn bodies(answer: &Value, room_id: &str) -> Vec<String> {
 #[tokio::test]
 async fn a_message_wakes_a_long_poll() {
     let server = TestServer::start().await;
-    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
-    let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
-    bob.post(&format!("/_matrix/client/v3/join/{room_id}"), &json!({}))
-        .await
-        .ok();
+    let (alice, bob, room_id) = server.two_in_a_room().await;
     let first = sync(&bob, "").await;
     let query = format!("?timeout=30000&since={}", next(&first));
     let began = Instant::now();

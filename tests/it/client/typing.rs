@@ -31,11 +31,7 @@ async fn typing(user: &User<'_>, since: &str, room_id: &str) -> (Value, String) 
 #[tokio::test]
 async fn typing_begins_and_ends() {
     let server = TestServer::start().await;
-    let (alice, bob) = (server.register("alice").await, server.register("bob").await);
-    let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
-    bob.post(&format!("/_matrix/client/v3/join/{room_id}"), &json!({}))
-        .await
-        .ok();
+    let (alice, bob, room_id) = server.two_in_a_room().await;
     let first = bob.get("/_matrix/client/v3/sync").await.ok();
     let since = first["next_batch"].as_str().unwrap();
     let own = path(&room_id, &alice.user_id);

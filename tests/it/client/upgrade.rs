@@ -19,11 +19,6 @@ async fn state(user: &User<'_>, room_id: &str, event_type: &str) -> Value {
     user.get(&path).await.body
 }
 
-async fn join(user: &User<'_>, room_id: &str) {
-    let path = format!("/_matrix/client/v3/join/{room_id}");
-    user.post(&path, &json!({})).await.ok();
-}
-
 fn data(user: &User<'_>, room_id: Option<&str>, event_type: &str) -> String {
     let room = room_id.map(|room_id| format!("/rooms/{room_id}"));
     let room = room.unwrap_or_default();
@@ -146,7 +141,7 @@ async fn who_may_upgrade_and_to_what() {
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);
     let carol = server.register("carol").await;
     let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
-    join(&bob, &room_id).await;
+    bob.join(&room_id).await;
     let twelve = json!({ "new_version": "12" });
     for (user, room_id) in [
         (&bob, room_id.as_str()),
@@ -201,7 +196,7 @@ async fn a_moderator_upgrades_with_little_power() {
     let room_id = alice
         .create_room(&json!({ "preset": "public_chat", "room_version": "11", "name": "x" }))
         .await;
-    join(&bob, &room_id).await;
+    bob.join(&room_id).await;
     let levels = json!({
         "users": { alice.user_id.clone(): 100, bob.user_id.clone(): 10 },
         "events": { "m.room.tombstone": 10 }, "state_default": 100,
@@ -265,7 +260,7 @@ async fn settings_follow_each_user_into_the_new_room() {
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);
     for by_hand in [false, true] {
         let old = alice.create_room(&json!({ "preset": "public_chat" })).await;
-        join(&bob, &old).await;
+        bob.join(&old).await;
         for user in [&alice, &bob] {
             settle(user, &old).await;
         }
@@ -286,7 +281,7 @@ async fn settings_follow_each_user_into_the_new_room() {
         assert!(is_settled(&alice, &old, &new).await);
         assert!(!is_settled(&bob, &old, &new).await);
         let since = bob.get("/_matrix/client/v3/sync").await.ok()["next_batch"].clone();
-        join(&bob, &new).await;
+        bob.join(&new).await;
         assert!(is_settled(&bob, &old, &new).await);
         // One answer shows the room with all of it.
         let path = format!("/_matrix/client/v3/sync?since={}", since.as_str().unwrap());
@@ -307,7 +302,7 @@ async fn settings_follow_each_user_into_the_new_room() {
         bob.post(&format!("/_matrix/client/v3/rooms/{new}/leave"), &json!({}))
             .await
             .ok();
-        join(&bob, &new).await;
+        bob.join(&new).await;
         let tags = bob
             .get(&format!(
                 "/_matrix/client/v3/user/{}/rooms/{new}/tags",
@@ -326,7 +321,7 @@ async fn a_room_that_only_claims_to_replace_another_gets_nothing() {
     let mallory = server.register("mallory").await;
     let old = alice.create_room(&json!({ "preset": "public_chat" })).await;
     for user in [&bob, &mallory] {
-        join(user, &old).await;
+        user.join(&old).await;
     }
     settle(&bob, &old).await;
     for predecessor in [
@@ -339,7 +334,7 @@ async fn a_room_that_only_claims_to_replace_another_gets_nothing() {
         let new = mallory
             .create_room(&json!({ "preset": "public_chat", "creation_content": creation }))
             .await;
-        join(&bob, &new).await;
+        bob.join(&new).await;
         assert!(!is_settled(&bob, &old, &new).await);
     }
     // Once the room has a successor, another one of the same maker is none.
@@ -348,8 +343,8 @@ async fn a_room_that_only_claims_to_replace_another_gets_nothing() {
     let other = alice
         .create_room(&json!({ "preset": "public_chat", "creation_content": creation }))
         .await;
-    join(&bob, &other).await;
+    bob.join(&other).await;
     assert!(!is_settled(&bob, &old, &other).await);
-    join(&bob, &new).await;
+    bob.join(&new).await;
     assert!(is_settled(&bob, &old, &new).await);
 }

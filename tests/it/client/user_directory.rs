@@ -32,12 +32,6 @@ async fn rename(user: &User<'_>, name: &str) {
     user.put(&path, &json!({ "displayname": name })).await.ok();
 }
 
-async fn join(user: &User<'_>, room_id: &str) {
-    user.post(&format!("/_matrix/client/v3/join/{room_id}"), &json!({}))
-        .await
-        .ok();
-}
-
 #[tokio::test]
 async fn users_are_found_by_those_who_can_see_them() {
     let server = TestServer::start().await;
@@ -48,7 +42,7 @@ async fn users_are_found_by_those_who_can_see_them() {
     finds(&bob, "alice", &[]).await;
     let private = alice.create_room(&json!({ "invite": [bob.user_id] })).await;
     finds(&bob, "alice", &[]).await;
-    join(&bob, &private).await;
+    bob.join(&private).await;
     let answer = finds(&bob, "alice", &[&alice]).await;
     assert_eq!(answer["results"][0]["display_name"], "Alice Cooper");
     assert_eq!(answer["limited"], false);

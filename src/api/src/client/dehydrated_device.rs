@@ -10,7 +10,7 @@ use serde::{Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use user::{Dehydrater, NewDehydratedDevice, key::KeyUpload};
 
-use crate::{Args, Error, Result, Services, answer::Json, endpoint::Own};
+use crate::{Args, Error, Result, Services, answer::Json, client::keys::by_name, endpoint::Own};
 
 #[derive(Serialize)]
 struct Device {
@@ -30,20 +30,14 @@ pub(crate) async fn put(
         device_id: requester.device_id.as_deref(),
         now_ms: services.rooms.clock().now_ms(),
     };
-    let one_time_keys = request.one_time_keys.iter();
-    let fallback_keys = request.fallback_keys.iter();
     let new = NewDehydratedDevice {
         device_id: &request.device_id,
         device_data: request.device_data.json(),
         display_name: request.initial_device_display_name.as_deref(),
         keys: KeyUpload {
             device_keys: Some(request.device_keys.json()),
-            one_time_keys: one_time_keys
-                .map(|(name, key)| (name.as_str(), key.json()))
-                .collect(),
-            fallback_keys: fallback_keys
-                .map(|(name, key)| (name.as_str(), key.json()))
-                .collect(),
+            one_time_keys: by_name(&request.one_time_keys),
+            fallback_keys: by_name(&request.fallback_keys),
         },
     };
     services.users.put_dehydrated_device(by, &new).await?;

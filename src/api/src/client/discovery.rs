@@ -33,7 +33,6 @@ const UNSTABLE_FEATURES: &[&str] = &[
     "org.matrix.msc3814",
     // types of rooms in the directory
     "org.matrix.msc3827.stable",
-    "org.matrix.e2e_cross_signing",
     // account data that is deleted, also with its device
     "org.matrix.msc3391",
     "org.matrix.msc3890",

@@ -6,7 +6,9 @@ use auth::{Requester, UiaRequest};
 use ruma_client_api::keys::{
     claim_keys, get_key_changes, get_keys, upload_keys, upload_signatures, upload_signing_keys,
 };
-use ruma_common::{OwnedDeviceId, OwnedUserId};
+use ruma_common::{
+    OwnedDeviceId, OwnedOneTimeKeyId, OwnedUserId, encryption::OneTimeKey, serde::Raw,
+};
 use serde::Serialize;
 use serde_json::value::RawValue;
 use user::{
@@ -40,16 +42,10 @@ pub(crate) async fn upload(
     let (requester, request) = (&args.requester, &args.request);
     let device_id = requester.device_id.as_deref();
     let device_id = device_id.ok_or_else(|| Error::invalid_param("Only devices have keys"))?;
-    let one_time_keys = request.one_time_keys.iter();
-    let fallback_keys = request.fallback_keys.iter();
     let upload = KeyUpload {
         device_keys: request.device_keys.as_ref().map(|keys| keys.json()),
-        one_time_keys: one_time_keys
-            .map(|(name, key)| (name.as_str(), key.json()))
-            .collect(),
-        fallback_keys: fallback_keys
-            .map(|(name, key)| (name.as_str(), key.json()))
-            .collect(),
+        one_time_keys: by_name(&request.one_time_keys),
+        fallback_keys: by_name(&request.fallback_keys),
     };
     let owner = KeyOwner {
         user: requester.user,
@@ -60,6 +56,15 @@ pub(crate) async fn upload(
     Json::of(&Uploaded {
         one_time_key_counts,
     })
+}
+
+/// One-time or fallback keys as they were written, by their names.
+pub(super) fn by_name(
+    keys: &BTreeMap<OwnedOneTimeKeyId, Raw<OneTimeKey>>,
+) -> Vec<(&str, &RawValue)> {
+    let keys = keys.iter();
+    keys.map(|(name, key)| (name.as_str(), key.json()))
+        .collect()
 }
 
 /// `POST /_matrix/client/v3/keys/query`

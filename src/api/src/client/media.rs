@@ -21,7 +21,7 @@ use ruma_client_api::{
     },
     media as legacy,
 };
-use ruma_common::{MilliSecondsSinceUnixEpoch, ServerName, media as ruma};
+use ruma_common::{MilliSecondsSinceUnixEpoch, OwnedServerName, media as ruma};
 
 use crate::{
     Args, Error, Result, Services,
@@ -122,14 +122,8 @@ pub(crate) async fn download(
     args: Args<get_content::v1::Request>,
 ) -> Result<Content> {
     let request = args.request;
-    Asked(
-        &request.server_name,
-        &request.media_id,
-        Access::Authenticated,
-        request.timeout_ms,
-    )
-    .download(&services, None)
-    .await
+    let asked = (request.server_name, request.media_id, request.timeout_ms);
+    download_by(&services, Access::Authenticated, asked, None).await
 }
 
 /// GET /_matrix/client/v1/media/download/{serverName}/{mediaId}/{fileName}
@@ -138,13 +132,13 @@ pub(crate) async fn download_as(
     args: Args<get_content_as_filename::v1::Request>,
 ) -> Result<Content> {
     let request = args.request;
-    Asked(
-        &request.server_name,
-        &request.media_id,
+    let asked = (request.server_name, request.media_id, request.timeout_ms);
+    download_by(
+        &services,
         Access::Authenticated,
-        request.timeout_ms,
+        asked,
+        Some(&request.filename),
     )
-    .download(&services, Some(&request.filename))
     .await
 }
 
@@ -156,14 +150,8 @@ pub(crate) async fn thumbnail(
     let request = args.request;
     let size = (request.width, request.height);
     let wanted = wanted(size, request.method, request.animated)?;
-    Asked(
-        &request.server_name,
-        &request.media_id,
-        Access::Authenticated,
-        request.timeout_ms,
-    )
-    .thumbnail(&services, wanted)
-    .await
+    let asked = (request.server_name, request.media_id, request.timeout_ms);
+    thumbnail_by(&services, Access::Authenticated, asked, wanted).await
 }
 
 /// GET /_matrix/media/v3/config: it needs a token, so it is served even where the other old endpoints are not.
@@ -181,14 +169,8 @@ pub(crate) async fn legacy_download(
     args: Args<legacy::get_content::v3::Request>,
 ) -> Result<Content> {
     let request = args.request;
-    Asked(
-        &request.server_name,
-        &request.media_id,
-        Access::Legacy,
-        request.timeout_ms,
-    )
-    .download(&services, None)
-    .await
+    let asked = (request.server_name, request.media_id, request.timeout_ms);
+    download_by(&services, Access::Legacy, asked, None).await
 }
 
 /// GET /_matrix/media/v3/download/{serverName}/{mediaId}/{fileName}
@@ -197,14 +179,8 @@ pub(crate) async fn legacy_download_as(
     args: Args<legacy::get_content_as_filename::v3::Request>,
 ) -> Result<Content> {
     let request = args.request;
-    Asked(
-        &request.server_name,
-        &request.media_id,
-        Access::Legacy,
-        request.timeout_ms,
-    )
-    .download(&services, Some(&request.filename))
-    .await
+    let asked = (request.server_name, request.media_id, request.timeout_ms);
+    download_by(&services, Access::Legacy, asked, Some(&request.filename)).await
 }
 
 /// GET /_matrix/media/v3/thumbnail/{serverName}/{mediaId}
@@ -215,45 +191,43 @@ pub(crate) async fn legacy_thumbnail(
     let request = args.request;
     let size = (request.width, request.height);
     let wanted = wanted(size, request.method, request.animated)?;
-    Asked(
-        &request.server_name,
-        &request.media_id,
-        Access::Legacy,
-        request.timeout_ms,
-    )
-    .thumbnail(&services, wanted)
-    .await
+    let asked = (request.server_name, request.media_id, request.timeout_ms);
+    thumbnail_by(&services, Access::Legacy, asked, wanted).await
 }
 
 fn upload_size(services: &Services) -> UInt {
     UInt::new_saturating(services.media.max_upload_size())
 }
 
-/// Origin and media id as they were sent, by which way, and how long the client waits for content that is to come.
-struct Asked<'a>(&'a ServerName, &'a str, Access, Duration);
+/// Origin and media id as they were sent, and how long the client waits for content that is to come.
+type Asked = (OwnedServerName, String, Duration);
 
-impl Asked<'_> {
-    async fn download(&self, services: &Services, name: Option<&str>) -> Result<Content> {
-        let Self(origin, id, access, timeout) = *self;
-        let id = media_id(id)?;
-        let media = &services.media;
-        let mut found = media.download(origin, &id, access, name).await?;
-        if found.is_none() && media.wait_for_upload(origin, &id, access, timeout).await? {
-            found = media.download(origin, &id, access, name).await?;
-        }
-        found.map(Content).ok_or_else(no_media)
+async fn download_by(
+    services: &Services,
+    access: Access,
+    (origin, id, timeout): Asked,
+    name: Option<&str>,
+) -> Result<Content> {
+    let (media, id) = (&services.media, media_id(&id)?);
+    let mut found = media.download(&origin, &id, access, name).await?;
+    if found.is_none() && media.wait_for_upload(&origin, &id, access, timeout).await? {
+        found = media.download(&origin, &id, access, name).await?;
     }
+    found.map(Content).ok_or_else(no_media)
+}
 
-    async fn thumbnail(&self, services: &Services, wanted: ThumbnailRequest) -> Result<Content> {
-        let Self(origin, id, access, timeout) = *self;
-        let id = media_id(id)?;
-        let media = &services.media;
-        let mut found = media.thumbnail(origin, &id, access, wanted).await?;
-        if found.is_none() && media.wait_for_upload(origin, &id, access, timeout).await? {
-            found = media.thumbnail(origin, &id, access, wanted).await?;
-        }
-        found.map(Content).ok_or_else(no_media)
+async fn thumbnail_by(
+    services: &Services,
+    access: Access,
+    (origin, id, timeout): Asked,
+    wanted: ThumbnailRequest,
+) -> Result<Content> {
+    let (media, id) = (&services.media, media_id(&id)?);
+    let mut found = media.thumbnail(&origin, &id, access, wanted).await?;
+    if found.is_none() && media.wait_for_upload(&origin, &id, access, timeout).await? {
+        found = media.thumbnail(&origin, &id, access, wanted).await?;
     }
+    found.map(Content).ok_or_else(no_media)
 }
 
 fn media_id(text: &str) -> Result<MediaId> {

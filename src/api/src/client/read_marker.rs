@@ -6,7 +6,10 @@ use ::room::{ReadMarkers, ReceiptThread, SentReceipt};
 use ruma_client_api::read_marker::set_read_marker::v3::{Request, Response};
 use storage::receipt::ReceiptKind;
 
-use crate::{Args, Result, Services, client::actor};
+use crate::{
+    Args, Result, Services,
+    client::{actor, receipt::mark_read},
+};
 
 /// `POST /_matrix/client/v3/rooms/{roomId}/read_markers`
 pub(crate) async fn set(services: Arc<Services>, args: Args<Request>) -> Result<Response> {
@@ -25,10 +28,6 @@ pub(crate) async fn set(services: Arc<Services>, args: Args<Request>) -> Result<
         fully_read: request.fully_read,
         receipts: receipts.collect(),
     };
-    services
-        .rooms
-        .mark_read(&actor, &request.room_id, markers)
-        .await?;
-    services.syncer.note_activity(&actor);
+    mark_read(&services, &actor, (&request.room_id, markers)).await?;
     Ok(Response::new())
 }

@@ -2,8 +2,9 @@
 
 use std::sync::Arc;
 
-use ::room::{ReadMarkers, ReceiptThread, SentReceipt};
+use ::room::{Actor, ReadMarkers, ReceiptThread, SentReceipt};
 use ruma_client_api::receipt::create_receipt::v3::{ReceiptType, Request, Response};
+use ruma_common::RoomId;
 use ruma_events::receipt::ReceiptThread as SentThread;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -42,12 +43,19 @@ pub(crate) async fn create(services: Arc<Services>, args: Args<Request>) -> Resu
         }
         _ => return Err(Error::invalid_param("Unknown receipt type")),
     };
-    services
-        .rooms
-        .mark_read(&actor, &request.room_id, markers)
-        .await?;
-    services.syncer.note_activity(&actor);
+    mark_read(&services, &actor, (&request.room_id, markers)).await?;
     Ok(Response::new())
+}
+
+/// Who reads is there, too.
+pub(super) async fn mark_read(
+    services: &Services,
+    actor: &Actor,
+    (room_id, markers): (&RoomId, ReadMarkers),
+) -> Result<()> {
+    services.rooms.mark_read(actor, room_id, markers).await?;
+    services.syncer.note_activity(actor);
+    Ok(())
 }
 
 /// "400: The `thread_id` is invalid in some way. For example: it is not a string; it is empty." ruma takes both for JSON of

@@ -3,11 +3,12 @@
 use std::sync::Arc;
 
 use ::room::{RelationsPage, RelationsRequest};
+use js_int::UInt;
 use ruma_client_api::relations::{
     get_relating_events, get_relating_events_with_rel_type,
     get_relating_events_with_rel_type_and_event_type,
 };
-use ruma_common::RoomId;
+use ruma_common::{OwnedEventId, RoomId, api::Direction as RequestedDirection};
 use serde::Serialize;
 use serde_json::value::RawValue;
 
@@ -24,14 +25,12 @@ pub(crate) async fn all(
 ) -> Result<Json> {
     let request = args.request;
     let wanted = RelationsRequest {
-        rel_type: None,
-        event_type: None,
-        from: page_token(request.from.as_deref())?,
-        to: page_token(request.to.as_deref())?,
-        direction: direction(request.dir),
-        limit: request.limit.map(Into::into),
         recurse: request.recurse,
-        event_id: request.event_id,
+        ..wanted(
+            request.event_id,
+            (request.from, request.to),
+            (request.dir, request.limit),
+        )?
     };
     answer(&services, actor(args.requester), (&request.room_id, wanted)).await
 }
@@ -44,13 +43,12 @@ pub(crate) async fn of_rel_type(
     let request = args.request;
     let wanted = RelationsRequest {
         rel_type: Some(request.rel_type.to_string()),
-        event_type: None,
-        from: page_token(request.from.as_deref())?,
-        to: page_token(request.to.as_deref())?,
-        direction: direction(request.dir),
-        limit: request.limit.map(Into::into),
         recurse: request.recurse,
-        event_id: request.event_id,
+        ..wanted(
+            request.event_id,
+            (request.from, request.to),
+            (request.dir, request.limit),
+        )?
     };
     answer(&services, actor(args.requester), (&request.room_id, wanted)).await
 }
@@ -64,14 +62,32 @@ pub(crate) async fn of_event_type(
     let wanted = RelationsRequest {
         rel_type: Some(request.rel_type.to_string()),
         event_type: Some(request.event_type.to_string()),
-        from: page_token(request.from.as_deref())?,
-        to: page_token(request.to.as_deref())?,
-        direction: direction(request.dir),
-        limit: request.limit.map(Into::into),
         recurse: request.recurse,
-        event_id: request.event_id,
+        ..wanted(
+            request.event_id,
+            (request.from, request.to),
+            (request.dir, request.limit),
+        )?
     };
     answer(&services, actor(args.requester), (&request.room_id, wanted)).await
+}
+
+/// What the three have in common: of which event, from where to where, in which direction and how many.
+fn wanted(
+    event_id: OwnedEventId,
+    (from, to): (Option<String>, Option<String>),
+    (dir, limit): (RequestedDirection, Option<UInt>),
+) -> Result<RelationsRequest> {
+    Ok(RelationsRequest {
+        rel_type: None,
+        event_type: None,
+        from: page_token(from.as_deref())?,
+        to: page_token(to.as_deref())?,
+        direction: direction(dir),
+        limit: limit.map(Into::into),
+        recurse: false,
+        event_id,
+    })
 }
 
 async fn answer(

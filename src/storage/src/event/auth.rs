@@ -4,7 +4,7 @@ use std::ops::ControlFlow;
 
 use super::room_event_key;
 use crate::{
-    Error, KeyReader, Order, Result, Txn, View,
+    KeyReader, Order, Result, Txn, View,
     hash::{put_varint, take_varint},
     room::{EventNumber, RoomNumber, StateKeyNumber},
     table::EVENT_AUTH,
@@ -59,7 +59,7 @@ pub fn visit(
                 ControlFlow::Break(())
             }
             (None, _) => {
-                outcome = Err(corrupt());
+                outcome = Err(EVENT_AUTH.corrupt("not a list of numbers"));
                 ControlFlow::Break(())
             }
         }
@@ -70,7 +70,10 @@ pub fn visit(
 fn read(mut row: &[u8]) -> Result<(StateKeyNumber, Vec<EventNumber>)> {
     let mut number = || {
         let number = take_varint(&mut row).and_then(|number| u32::try_from(number).ok());
-        (number.ok_or_else(corrupt), row.is_empty())
+        (
+            number.ok_or_else(|| EVENT_AUTH.corrupt("not a list of numbers")),
+            row.is_empty(),
+        )
     };
     let (key, mut end) = number();
     let mut cited = Vec::with_capacity(4);
@@ -80,11 +83,4 @@ fn read(mut row: &[u8]) -> Result<(StateKeyNumber, Vec<EventNumber>)> {
         cited.push(EventNumber(next?));
     }
     Ok((StateKeyNumber(key?), cited))
-}
-
-fn corrupt() -> Error {
-    Error::Corrupt {
-        table: EVENT_AUTH.name,
-        reason: "not a list of numbers".to_owned(),
-    }
 }

@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use minicbor::{Decode, Encode};
 
 use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View, decode, encode,
+    Key, KeyReader, Order, Result, Txn, View, decode, encode,
     table::{MEDIA_PENDING, MEDIA_PENDING_OF_USER},
     user::UserNumber,
 };
@@ -113,10 +113,7 @@ pub fn expired(view: &dyn View, now_ms: u64, limit: usize) -> Result<Vec<String>
 
 fn read(key: &[u8], value: &[u8]) -> Result<(String, Pending)> {
     let media_id = String::from_utf8(KeyReader::new(key).rest().to_vec());
-    let media_id = media_id.map_err(|_| Error::Corrupt {
-        table: MEDIA_PENDING.name,
-        reason: "a key that is no media id".to_owned(),
-    })?;
+    let media_id = media_id.map_err(|_| MEDIA_PENDING.corrupt("a key that is no media id"))?;
     Ok((media_id, decode(MEDIA_PENDING, value)?))
 }
 

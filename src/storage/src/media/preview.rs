@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use minicbor::{Decode, Encode};
 
 use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View, decode, encode,
+    Key, KeyReader, Order, Result, Txn, View, decode, encode,
     table::{PREVIEW_IMAGE, URL_PREVIEW},
 };
 
@@ -83,10 +83,9 @@ pub fn expired_images(view: &dyn View, now_ms: u64, limit: usize) -> Result<Vec<
     rows.into_iter()
         .map(|(key, _)| {
             let mut key = KeyReader::new(&key);
-            let until_ms = key.u64().ok_or_else(|| Error::Corrupt {
-                table: PREVIEW_IMAGE.name,
-                reason: "a key without a time".to_owned(),
-            })?;
+            let until_ms = key
+                .u64()
+                .ok_or_else(|| PREVIEW_IMAGE.corrupt("a key without a time"))?;
             let media_id = String::from_utf8_lossy(key.rest()).into_owned();
             Ok((until_ms, media_id))
         })

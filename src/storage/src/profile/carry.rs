@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::{
-    Error, Key, KeyReader, Order, Position, Result, Txn, View, decode, encode, room::RoomNumber,
+    Key, KeyReader, Order, Position, Result, Txn, View, decode, encode, room::RoomNumber,
     table::CARRIED_PROFILE, user::UserNumber,
 };
 
@@ -41,10 +41,9 @@ pub fn waiting(
     view.scan(&first.until_end_of(&table), Order::Forward, limit)?
         .into_iter()
         .map(|(key, row)| {
-            let user = KeyReader::new(&key).u64().ok_or_else(|| Error::Corrupt {
-                table: CARRIED_PROFILE.name,
-                reason: "short key".to_owned(),
-            })?;
+            let user = KeyReader::new(&key)
+                .u64()
+                .ok_or_else(|| CARRIED_PROFILE.corrupt("short key"))?;
             Ok((UserNumber(user), decode(CARRIED_PROFILE, &row)?))
         })
         .collect()

@@ -3,7 +3,7 @@
 use ruma_common::EventId;
 
 use crate::{
-    Error, Key, Order, Result, Txn, View,
+    Key, Order, Result, Txn, View,
     hash::{hash16, put_varint, take_varint},
     room::{EventNumber, RoomNumber},
     table::REPLACEMENT,
@@ -60,10 +60,7 @@ pub fn newest(
             take_varint(&mut row.as_slice())
                 .and_then(|number| u32::try_from(number).ok())
                 .map(EventNumber)
-                .ok_or_else(|| Error::Corrupt {
-                    table: REPLACEMENT.name,
-                    reason: "malformed row".to_owned(),
-                })
+                .ok_or_else(|| REPLACEMENT.corrupt("malformed row"))
         })
         .collect()
 }

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View, decode, encode,
+    Key, KeyReader, Order, Result, Txn, View, decode, encode,
     hash::{put_varint, take_varint},
     room::{EventNumber, RoomNumber, TimelinePosition},
     table::{THREAD, THREAD_ORDER, THREAD_SENDER},
@@ -89,14 +89,7 @@ pub fn before(
 }
 
 fn read_count(mut row: &[u8]) -> Result<u64> {
-    take_varint(&mut row).ok_or_else(corrupt)
-}
-
-fn corrupt() -> Error {
-    Error::Corrupt {
-        table: THREAD_SENDER.name,
-        reason: "malformed row".to_owned(),
-    }
+    take_varint(&mut row).ok_or_else(|| THREAD_SENDER.corrupt("malformed row"))
 }
 
 /// At most `limit` senders of a thread, and how many of its events each has sent.
@@ -112,7 +105,11 @@ pub fn senders(
         .map(|(key, row)| {
             let mut reader = KeyReader::new(key);
             let user = reader.skip(12).and_then(|()| reader.u64());
-            Ok((user.map(UserNumber).ok_or_else(corrupt)?, read_count(row)?))
+            Ok((
+                user.map(UserNumber)
+                    .ok_or_else(|| THREAD_SENDER.corrupt("malformed row"))?,
+                read_count(row)?,
+            ))
         })
         .collect()
 }

@@ -3,11 +3,7 @@
 //! A state is an array from key number to event number. Neighbours are written as differences, because keys and the
 //! events that first set them are numbered in the same order: one or two bytes an entry.
 
-use super::{
-    StateRef,
-    line::{self, corrupt},
-    read,
-};
+use super::{StateRef, line, read};
 use crate::{
     Key, KeyReader, Order, Result, Txn, View,
     hash::{put_varint, take_varint, unzigzag, zigzag},
@@ -60,7 +56,7 @@ fn unpack(mut row: &[u8], entries: &mut Vec<u32>) -> Result<()> {
         let event = take_varint(&mut row).map(|difference| last.wrapping_add(unzigzag(difference)));
         let event = event.and_then(|event| Some((event, u32::try_from(event).ok()?)));
         let (next, number) =
-            event.ok_or_else(|| corrupt(STATE_CHECKPOINT, "not a list of numbers"))?;
+            event.ok_or_else(|| STATE_CHECKPOINT.corrupt("not a list of numbers"))?;
         entries.push(number);
         last = next;
     }

@@ -4,7 +4,7 @@
 //! is read without touching a member.
 
 use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View,
+    Key, KeyReader, Order, Result, Txn, View,
     hash::{hash16, hash16_of, put_varint, take_varint},
     room::{RoomHead, RoomNumber, StateKeyNumber},
     table::{STATE_KEY, STATE_KEY_BY_TYPE, STATE_KEY_INDEX},
@@ -29,14 +29,7 @@ fn type_key(room: RoomNumber, event_type: &str) -> Key {
 fn read_number(row: &[u8]) -> Result<StateKeyNumber> {
     row.try_into()
         .map(|bytes| StateKeyNumber(u32::from_be_bytes(bytes)))
-        .map_err(|_| corrupt("not four bytes"))
-}
-
-fn corrupt(reason: &str) -> Error {
-    Error::Corrupt {
-        table: STATE_KEY.name,
-        reason: reason.to_owned(),
-    }
+        .map_err(|_| STATE_KEY.corrupt("not four bytes"))
 }
 
 /// The number of a key that the room has ever seen.
@@ -104,7 +97,7 @@ fn read_key(row: &[u8]) -> Result<(String, String)> {
             let text = |bytes| std::str::from_utf8(bytes).ok().map(ToOwned::to_owned);
             Some((text(event_type)?, text(state_key)?))
         })
-        .ok_or_else(|| corrupt("not a type and a state key"))
+        .ok_or_else(|| STATE_KEY.corrupt("not a type and a state key"))
 }
 
 /// The `(type, state key)` behind a number.
@@ -159,7 +152,7 @@ fn listed(view: &dyn View, prefix: &Key) -> Result<Vec<StateKeyNumber>> {
                 .and_then(|_| reader.u64())
                 .and_then(|_| reader.u32())
                 .map(StateKeyNumber)
-                .ok_or_else(|| corrupt("short key"))
+                .ok_or_else(|| STATE_KEY.corrupt("short key"))
         })
         .collect()
 }

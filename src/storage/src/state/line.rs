@@ -4,10 +4,10 @@ use minicbor::{Decode, Encode};
 
 use super::{KeyChange, StateRef, checkpoint, read};
 use crate::{
-    Error, Key, Order, Result, Txn, View, decode, encode,
+    Key, Order, Result, Txn, View, decode, encode,
     hash::{put_varint, take_varint},
     room::{EventNumber, RoomHead, RoomNumber, StateKeyNumber},
-    table::{STATE_INDEX, STATE_LINE, STATE_LOG, Table},
+    table::{STATE_INDEX, STATE_LINE, STATE_LOG},
 };
 
 /// Lines between a state and a start that needs no parent: more, and a line begins with a checkpoint.
@@ -66,17 +66,7 @@ pub(super) fn line(view: &dyn View, room: RoomNumber, line: u32) -> Result<Line>
     }
     match view.get(&line_key(room, line))? {
         Some(row) => decode(STATE_LINE, &row),
-        None => Err(corrupt(
-            STATE_LINE,
-            "a state names a line that is not there",
-        )),
-    }
-}
-
-pub(super) fn corrupt(table: Table, reason: &str) -> Error {
-    Error::Corrupt {
-        table: table.name,
-        reason: reason.to_owned(),
+        None => Err(STATE_LINE.corrupt("a state names a line that is not there")),
     }
 }
 
@@ -109,17 +99,14 @@ pub fn hash(view: &dyn View, room: RoomNumber, at: StateRef) -> Result<u64> {
         return Ok(line(view, room, at.line)?.hash);
     }
     let Some(row) = view.get(&log_key(room, at))? else {
-        return Err(corrupt(
-            STATE_LOG,
-            "a state names a version that is not there",
-        ));
+        return Err(STATE_LOG.corrupt("a state names a version that is not there"));
     };
     Ok(read_log(&row)?.0)
 }
 
 /// The hash of a version and the keys it changed, with their new value.
 pub(super) fn read_log(row: &[u8]) -> Result<(u64, Vec<Assignment>)> {
-    let malformed = || corrupt(STATE_LOG, "not a hash and a list of changes");
+    let malformed = || STATE_LOG.corrupt("not a hash and a list of changes");
     let (hash, mut rest) = row.split_first_chunk().ok_or_else(malformed)?;
     let mut changes = Vec::with_capacity(1);
     let number = |rest: &mut &[u8]| {

@@ -2,10 +2,7 @@
 
 use std::ops::ControlFlow;
 
-use super::{
-    KeyChange, StateRef, checkpoint, dictionary,
-    line::{self, corrupt},
-};
+use super::{KeyChange, StateRef, checkpoint, dictionary, line};
 use crate::{
     Order, Result, View,
     hash::take_varint,
@@ -36,7 +33,7 @@ pub fn value(
             Some(event) => {
                 let event = event
                     .and_then(|event| u32::try_from(event).ok())
-                    .ok_or_else(|| corrupt(STATE_INDEX, "not a number"))?;
+                    .ok_or_else(|| STATE_INDEX.corrupt("not a number"))?;
                 return Ok(from_dense(event));
             }
             None if checkpoint::begins(view, room, at.line)? => {

@@ -1,7 +1,7 @@
 //! Events that mean something else to one user than their class says: a row for each such user, and a list of them.
 
 use crate::{
-    Error, Key, KeyReader, Order, Result, Txn, View,
+    Key, KeyReader, Order, Result, Txn, View,
     hash::{put_varint, take_varint, unzigzag, zigzag},
     room::{EventNumber, RoomNumber, TimelinePosition},
     table::{MARK, MARKED},
@@ -32,13 +32,6 @@ fn list_key(room: RoomNumber, at: TimelinePosition) -> Key {
     MARKED.key().u64(room.0).i64(at.0)
 }
 
-fn corrupt() -> Error {
-    Error::Corrupt {
-        table: MARK.name,
-        reason: "malformed row".to_owned(),
-    }
-}
-
 /// Marks an event for users, each with what it adds to notifications and highlights.
 pub fn put(
     txn: &mut Txn<'_>,
@@ -66,7 +59,7 @@ pub fn delete(txn: &mut Txn<'_>, room: RoomNumber, at: TimelinePosition) -> Resu
     };
     let mut list = list.as_slice();
     while !list.is_empty() {
-        let user = take_varint(&mut list).ok_or_else(corrupt)?;
+        let user = take_varint(&mut list).ok_or_else(|| MARK.corrupt("malformed row"))?;
         txn.delete(key(room, UserNumber(user)).i64(at.0));
     }
     txn.delete(list_key(room, at));
@@ -93,7 +86,7 @@ pub fn after(
             let mut reader = KeyReader::new(key);
             let at = reader.skip(16).and_then(|()| reader.i64());
             at.and_then(|at| read(TimelinePosition(at), row))
-                .ok_or_else(corrupt)
+                .ok_or_else(|| MARK.corrupt("malformed row"))
         })
         .collect()
 }
@@ -106,7 +99,7 @@ pub fn get(
     at: TimelinePosition,
 ) -> Result<Option<Mark>> {
     view.get(&key(room, user).i64(at.0))?
-        .map(|row| read(at, &row).ok_or_else(corrupt))
+        .map(|row| read(at, &row).ok_or_else(|| MARK.corrupt("malformed row")))
         .transpose()
 }
 

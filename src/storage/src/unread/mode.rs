@@ -2,7 +2,7 @@
 //! that say nothing about single events, as to mute a room, costs one row and not one for each event.
 
 use crate::{
-    Error, KeyReader, Order, Result, Txn, View,
+    KeyReader, Order, Result, Txn, View,
     room::{RoomNumber, TimelinePosition},
     table::NOTIFICATION_MODE,
     unread::{Class, Counts},
@@ -115,10 +115,7 @@ pub fn list(view: &dyn View, room: RoomNumber) -> Result<Vec<(UserNumber, Mode)>
             let mode = row.as_slice().try_into().map(u16::from_be_bytes).ok();
             match (user, mode) {
                 (Some(user), Some(mode)) => Ok((UserNumber(user), Mode(mode))),
-                _ => Err(Error::Corrupt {
-                    table: NOTIFICATION_MODE.name,
-                    reason: "malformed row".to_owned(),
-                }),
+                _ => Err(NOTIFICATION_MODE.corrupt("malformed row")),
             }
         })
         .collect()

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{CROSS_SIGNING, SIGNATURES, device_keys, join, key, query, sign, sync, upload};
+use super::{CROSS_SIGNING, SIGNATURES, device_keys, key, query, sign, sync, upload};
 use crate::server::{TestServer, User};
 
 /// A cross-signing key, signed by the master key if it is not that.
@@ -25,7 +25,7 @@ async fn cross_signing_from_the_first_key_to_the_reset() {
     let server = TestServer::start().await;
     let (alice, bob) = (server.register("alice").await, server.register("bob").await);
     let room_id = alice.create_room(&json!({ "preset": "public_chat" })).await;
-    join(&bob, &room_id).await;
+    bob.join(&room_id).await;
     upload(&alice, &json!({ "device_keys": device_keys(&alice, 1) })).await;
     let since = sync(&bob, None).await;
     let keys = |master| {
