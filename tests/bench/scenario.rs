@@ -12,6 +12,7 @@ use std::{
 
 use futures::future::try_join_all;
 use serde_json::{Value, json};
+use tokio::task::JoinHandle;
 
 use hearth_tests::http::{Client, encode, text};
 
@@ -220,7 +221,11 @@ async fn delivery(server: &Server, users: &[User], send_ms: f64) -> Result<()> {
         let mut client = Client::connect(&server.host, Some(receiver.token.clone())).await?;
         let since = sync(&mut client, None).await?;
         let since = text(&since, "next_batch")?;
-        waiting.push(tokio::spawn(receive(client, since, room.clone(), total)));
+        let room = room.clone();
+        waiting.push(tokio::spawn(receive(client, since, total, move |answer| {
+            let joined = answer.pointer("/rooms/join")?.get(&room)?;
+            joined.pointer("/timeline/events")?.as_array()
+        })));
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
     let cpu = server.cpu();
@@ -236,23 +241,15 @@ async fn delivery(server: &Server, users: &[User], send_ms: f64) -> Result<()> {
         let body = json!({"msgtype": "m.text", "body": now_ns().to_string()}).to_string();
         client.call("PUT", &path, Some(&body)).await?.json()?;
     }
-    let mut latencies = Vec::new();
-    for task in waiting {
-        latencies.extend(task.await.map_err(Error::other)??);
-    }
-    latencies.sort_unstable();
-    let at = |share: f64| {
-        let index = ((latencies.len() - 1) as f64 * share) as usize;
-        latencies.get(index).copied().unwrap_or_default() as f64 / 1e6
-    };
+    let latencies = Latencies::of(waiting).await?;
     let cpu_ms = (server.cpu() - cpu).as_secs_f64() * 1000.0;
-    let deliveries = latencies.len() as f64;
+    let deliveries = latencies.count() as f64;
     println!(
         "delivery to {} waiting syncs at 50/s: p50 {:.2} ms, p99 {:.2} ms, {:.3} ms CPU per delivery, {:.3} ms with the \
          sends ({deliveries} deliveries)",
         receivers.len(),
-        at(0.5),
-        at(0.99),
+        latencies.at_ms(0.5),
+        latencies.at_ms(0.99),
         (cpu_ms - send_ms * total as f64) / deliveries,
         cpu_ms / deliveries,
     );
@@ -268,33 +265,52 @@ pub async fn sync(client: &mut Client, since: Option<&str>) -> Result<Value> {
     client.call("GET", &path, None).await?.json()
 }
 
-/// Nanoseconds from the send to the receipt of each of `total` messages.
-async fn receive(
+/// Nanoseconds from the send to the receipt of each of `total` messages; `events` are those of an answer that may be
+/// messages.
+pub async fn receive(
     mut client: Client,
     mut since: String,
-    room: String,
     total: usize,
+    events: impl Fn(&Value) -> Option<&Vec<Value>>,
 ) -> Result<Vec<u64>> {
     let mut latencies = Vec::with_capacity(total);
     while latencies.len() < total {
         let answer = sync(&mut client, Some(&since)).await?;
         let now = now_ns();
         since = text(&answer, "next_batch")?;
-        let events = answer
-            .pointer("/rooms/join")
-            .and_then(|rooms| rooms.get(&room));
-        let events = events
-            .and_then(|room| room.pointer("/timeline/events"))
-            .and_then(Value::as_array);
-        for event in events.into_iter().flatten() {
-            let sent = event
-                .pointer("/content/body")
-                .and_then(Value::as_str)
-                .and_then(|body| body.parse::<u64>().ok());
+        for event in events(&answer).into_iter().flatten() {
+            let sent = event.pointer("/content/body").and_then(Value::as_str);
+            let sent = sent.and_then(|body| body.parse::<u64>().ok());
             latencies.extend(sent.map(|sent| now.saturating_sub(sent)));
         }
     }
     Ok(latencies)
+}
+
+/// How long deliveries took, in order.
+pub struct Latencies(Vec<u64>);
+
+impl Latencies {
+    /// What all who wait have seen.
+    pub async fn of(waiting: Vec<JoinHandle<Result<Vec<u64>>>>) -> Result<Self> {
+        let mut latencies = Vec::new();
+        for task in waiting {
+            latencies.extend(task.await.map_err(Error::other)??);
+        }
+        latencies.sort_unstable();
+        Ok(Self(latencies))
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.0.len()
+    }
+
+    /// So many milliseconds this share of them took at most.
+    pub fn at_ms(&self, share: f64) -> f64 {
+        let index = (self.0.len().saturating_sub(1) as f64 * share) as usize;
+        self.0.get(index).copied().unwrap_or_default() as f64 / 1e6
+    }
 }
 
 /// Nanoseconds since 1970.

@@ -5,12 +5,12 @@ use std::{
     time::Duration,
 };
 
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 
 use hearth_tests::http::{Client, text};
 
 use crate::{
-    scenario::{User, now_ns, sync},
+    scenario::{Latencies, User, now_ns, receive, sync},
     server::Server,
 };
 
@@ -28,7 +28,9 @@ pub async fn to_device(server: &Server, users: &[User]) -> Result<()> {
         let whoami = client.call("GET", path, None).await?.json()?;
         user_ids.push(text(&whoami, "user_id")?);
         let since = text(&sync(&mut client, None).await?, "next_batch")?;
-        waiting.push(tokio::spawn(receive(client, since, total)));
+        waiting.push(tokio::spawn(receive(client, since, total, |answer| {
+            answer.pointer("/to_device/events")?.as_array()
+        })));
     }
     tokio::time::sleep(Duration::from_millis(200)).await;
     let cpu = server.cpu();
@@ -43,42 +45,15 @@ pub async fn to_device(server: &Server, users: &[User]) -> Result<()> {
         let body = json!({ "messages": to.collect::<Map<_, _>>() }).to_string();
         client.call("PUT", &path, Some(&body)).await?.json()?;
     }
-    let mut latencies = Vec::new();
-    for task in waiting {
-        latencies.extend(task.await.map_err(Error::other)??);
-    }
-    latencies.sort_unstable();
-    let at = |share: f64| {
-        let index = ((latencies.len() - 1) as f64 * share) as usize;
-        latencies.get(index).copied().unwrap_or_default() as f64 / 1e6
-    };
+    let latencies = Latencies::of(waiting).await?;
     println!(
         "to-device messages to {} waiting syncs at 50/s: p50 {:.2} ms, p99 {:.2} ms, {:.3} ms CPU per delivery with its \
          share of the sends ({} deliveries)",
         receivers.len(),
-        at(0.5),
-        at(0.99),
-        (server.cpu() - cpu).as_secs_f64() * 1000.0 / latencies.len() as f64,
-        latencies.len(),
+        latencies.at_ms(0.5),
+        latencies.at_ms(0.99),
+        (server.cpu() - cpu).as_secs_f64() * 1000.0 / latencies.count() as f64,
+        latencies.count(),
     );
     Ok(())
-}
-
-/// Nanoseconds from the send to the receipt of each of `total` messages.
-async fn receive(mut client: Client, mut since: String, total: usize) -> Result<Vec<u64>> {
-    let mut latencies = Vec::with_capacity(total);
-    while latencies.len() < total {
-        let answer = sync(&mut client, Some(&since)).await?;
-        let now = now_ns();
-        since = text(&answer, "next_batch")?;
-        let events = answer
-            .pointer("/to_device/events")
-            .and_then(Value::as_array);
-        for event in events.into_iter().flatten() {
-            let sent = event.pointer("/content/body").and_then(Value::as_str);
-            let sent = sent.and_then(|body| body.parse::<u64>().ok());
-            latencies.extend(sent.map(|sent| now.saturating_sub(sent)));
-        }
-    }
-    Ok(latencies)
 }

@@ -143,7 +143,7 @@ async fn bodies_that_no_endpoint_takes() {
     let alice = server.register("alice").await;
     let room_id = alice.create_room(&json!({})).await;
     let deep = format!("{{\"a\":{}{}}}", "[".repeat(100), "]".repeat(100));
-    let abyss = "{\"a\":".repeat(100_000);
+    let abyss = "{\"a\":".repeat(10_000);
     let huge = format!("{{\"a\":\"{}\"}}", "a".repeat(13_107_200));
     let cases: [(&str, &[u8], u16, &str); 9] = [
         ("half an object", b"{\"a\":", 400, "M_NOT_JSON"),
@@ -185,7 +185,7 @@ async fn paths_and_queries() {
     let server = TestServer::start().await;
     let alice = server.register("alice").await;
     let room_id = alice.create_room(&json!({})).await;
-    let (long, longer) = ("a".repeat(300), "%00".repeat(3000));
+    let (long, longer) = ("a".repeat(300), "%00".repeat(1500));
     let values = [
         "x",
         "%00",
@@ -248,16 +248,17 @@ async fn paths_and_queries() {
 
 /// Ids that no URL has room for: a refusal before anything is looked at.
 #[tokio::test]
-async fn parameters_of_100_kb() {
+async fn parameters_of_60_kb() {
     let server = TestServer::start().await;
     let alice = server.register("alice").await;
-    for size in [16 << 10, 100_000] {
+    for size in [16 << 10, 60_000] {
         let huge = "a".repeat(size);
         each_route(async |route| {
-            let path = fill_all(route.path, &huge);
-            if path == route.path {
+            let Some((before, rest)) = route.path.split_once('{') else {
                 return;
-            }
+            };
+            let (_, after) = rest.split_once('}').unwrap();
+            let path = fill_all(&format!("{before}{huge}{after}"), "x");
             let answer = alice.request(route.method.clone(), &path).send().await;
             let status = answer.unwrap().status().as_u16();
             assert!([414, 431].contains(&status), "{} {status}", route.path);

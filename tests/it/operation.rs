@@ -163,6 +163,10 @@ async fn a_line_of_the_log_can_be_a_json_object() {
     let sets = ["log.format=json", "log.level=debug"];
     let server = TestServer::start_with(&sets).await;
     server.get("/_matrix/client/versions").await.ok();
+    // The log is another pipe: the line may come a moment after the answer.
+    while !server.log().contains("\"answered\"") {
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
     let log = server.log();
     let lines: Vec<serde_json::Value> = log
         .lines()

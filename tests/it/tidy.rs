@@ -65,6 +65,12 @@ fn rust_files(directory: &str) -> BTreeMap<String, String> {
     files
 }
 
+fn all_files() -> BTreeMap<String, String> {
+    let mut files = rust_files("src");
+    files.extend(rust_files("tests"));
+    files
+}
+
 #[test]
 fn crates_use_lower_floors_only() {
     let output = Command::new(env!("CARGO"))
@@ -116,8 +122,7 @@ fn crates_use_lower_floors_only() {
 
 #[test]
 fn files_are_short() {
-    let mut files = rust_files("src");
-    files.extend(rust_files("tests"));
+    let files = all_files();
     let long = |name: &str| LONG_FILES.iter().any(|(long, _)| *long == name);
     let mut wrong = Vec::new();
     for (name, text) in &files {
@@ -138,8 +143,7 @@ fn files_are_short() {
 
 #[test]
 fn files_say_what_belongs_in_them() {
-    let mut files = rust_files("src");
-    files.extend(rust_files("tests"));
+    let files = all_files();
     let silent: Vec<_> = files
         .iter()
         .filter(|(_, text)| !text.starts_with("//! "))
@@ -163,14 +167,62 @@ fn the_tests_of_the_security_page_are_there() {
         .map(str::to_owned)
         .collect();
     assert!(named.len() > 100, "{}", named.len());
-    let mut files = rust_files("src");
-    files.extend(rust_files("tests"));
-    let missing: Vec<_> = named
-        .iter()
-        .filter(|name| {
-            let declared = format!("fn {name}(");
-            !files.values().any(|text| text.contains(&declared))
-        })
-        .collect();
+    let missing = missing_tests(&named);
     assert!(missing.is_empty(), "no such tests: {missing:#?}");
+}
+
+/// Those of some names that no function has.
+pub fn missing_tests(names: &[String]) -> Vec<&String> {
+    let files = all_files();
+    let absent = names.iter().filter(|name| {
+        let declared = format!("fn {name}(");
+        !files.values().any(|text| text.contains(&declared))
+    });
+    absent.collect()
+}
+
+/// `a/{b,c}.rs` as `a/b.rs` and `a/c.rs`.
+fn expanded(path: &str) -> Vec<String> {
+    let Some((before, rest)) = path.split_once('{') else {
+        return vec![path.to_owned()];
+    };
+    let (choices, after) = rest.split_once('}').expect("a brace is closed");
+    choices
+        .split(',')
+        .flat_map(|choice| expanded(&format!("{before}{choice}{after}")))
+        .collect()
+}
+
+/// Paths in backticks that begin at the top, the command's arguments behind them left out, and links.
+#[test]
+fn the_paths_of_the_pages_are_there() {
+    let mut pages = vec!["README.md".to_owned(), "complement/README.md".to_owned()];
+    for entry in fs::read_dir(top().join("docs")).expect("the pages") {
+        let name = entry.expect("an entry").file_name();
+        pages.push(format!("docs/{}", name.to_string_lossy()));
+    }
+    let mut missing = Vec::new();
+    for page in pages {
+        let text = fs::read_to_string(top().join(&page)).expect("a page is UTF-8");
+        let text: String = text.split("```").step_by(2).collect();
+        let paths = text.split('`').skip(1).step_by(2);
+        let paths = paths.filter_map(|code| code.split_whitespace().next());
+        let paths = paths.filter(|path| {
+            let directory = path.split('/').next().unwrap_or_default();
+            let known = ["src", "tests", "docs", "complement", ".ci"].contains(&directory);
+            known && path.contains('/') && !path.contains('<')
+        });
+        let at_top = paths.flat_map(expanded).map(|path| top().join(path));
+        let links = text.split("](").skip(1);
+        let links = links.filter_map(|link| link.split([')', '#']).next());
+        let links = links.filter(|link| !link.is_empty() && !link.contains("://"));
+        let beside = top().join(&page);
+        let links = links.map(|link| beside.with_file_name(link));
+        let absent = at_top.chain(links).filter(|path| {
+            // A module is named with or without its ending.
+            !path.exists() && !path.with_extension("rs").exists()
+        });
+        missing.extend(absent.map(|path| format!("{page}: {}", path.display())));
+    }
+    assert!(missing.is_empty(), "{}", missing.join("\n"));
 }

@@ -1,9 +1,9 @@
 //! An endpoint: what ruma declares about a request type and the handler behind it, with the types erased, so that
 //! the router's generic code exists once and not once for each endpoint.
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
-use auth::{Requester, UiaRequest};
+use auth::UiaRequest;
 use axum::{
     body::{Body, Bytes},
     extract::Query,
@@ -23,37 +23,37 @@ use serde_json::{Map, Value};
 use crate::{
     Args, Error, Result, Services,
     answer::{Answer, Json},
-    extract::{Received, Unread},
+    extract::{Limits, Own, Received, Unread},
     identity::Authenticate,
 };
-
-/// Bodies of ordinary requests.
-const BODY_LIMIT: usize = 1 << 20;
 
 type Called = BoxFuture<'static, Result<http::Response<Body>>>;
 
 /// A request for a handler that takes an `R`.
 type ReceivedFor<R> = Received<<<R as Metadata>::Authentication as Authenticate>::Identity>;
 
+/// A request that ruma knows, of a scheme of authentication that is known here.
+pub(crate) trait Asked:
+    IncomingRequest<Authentication: Authenticate> + Send + 'static
+{
+}
+
+impl<R: IncomingRequest<Authentication: Authenticate> + Send + 'static> Asked for R {}
+
+/// What a handler comes to.
+pub(crate) trait Outcome:
+    Future<Output = Result<<Self as Outcome>::Answer>> + Send + 'static
+{
+    /// What is answered if all goes well.
+    type Answer: Answer;
+}
+
+impl<F: Future<Output = Result<A>> + Send + 'static, A: Answer> Outcome for F {
+    type Answer = A;
+}
+
 /// Reads a request, calls the handler, writes the answer.
 pub(crate) type Call = dyn Fn(Arc<Services>, http::Request<Body>) -> Called + Send + Sync;
-
-/// What is checked of a body before it is parsed.
-#[derive(Clone, Copy)]
-pub(crate) struct Limits {
-    /// The most bytes.
-    pub body: usize,
-    /// What ruma takes for granted of a body that is JSON.
-    pub precheck: fn(&[u8]) -> Result<()>,
-}
-
-impl Limits {
-    /// For ordinary endpoints.
-    pub(crate) const DEFAULT: Self = Self {
-        body: BODY_LIMIT,
-        precheck: |_| Ok(()),
-    };
-}
 
 /// One line of a route table.
 pub(crate) struct Endpoint {
@@ -93,41 +93,26 @@ impl Endpoint {
 }
 
 /// The endpoint of the request type that `handler` takes.
-pub(crate) fn endpoint<R, F, A>(
+pub(crate) fn endpoint<R: Asked, F: Outcome>(
     handler: impl Fn(Arc<Services>, Args<R>) -> F + Copy + Send + Sync + 'static,
-) -> Endpoint
-where
-    R: IncomingRequest<Authentication: Authenticate> + Send + 'static,
-    F: Future<Output = Result<A>> + Send + 'static,
-    A: Answer,
-{
+) -> Endpoint {
     with_limits(Limits::DEFAULT, handler)
 }
 
 /// As [`endpoint`], with limits of its own.
-pub(crate) fn with_limits<R, F, A>(
+pub(crate) fn with_limits<R: Asked, F: Outcome>(
     limits: Limits,
     handler: impl Fn(Arc<Services>, Args<R>) -> F + Copy + Send + Sync + 'static,
-) -> Endpoint
-where
-    R: IncomingRequest<Authentication: Authenticate> + Send + 'static,
-    F: Future<Output = Result<A>> + Send + 'static,
-    A: Answer,
-{
+) -> Endpoint {
     prepared(limits, |_| Ok(()), handler)
 }
 
 /// As [`with_limits`]; `prepare` changes what was received before ruma reads it.
-fn prepared<R, F, A>(
+fn prepared<R: Asked, F: Outcome>(
     limits: Limits,
     prepare: impl Fn(&mut ReceivedFor<R>) -> Result<()> + Copy + Send + Sync + 'static,
     handler: impl Fn(Arc<Services>, Args<R>) -> F + Copy + Send + Sync + 'static,
-) -> Endpoint
-where
-    R: IncomingRequest<Authentication: Authenticate> + Send + 'static,
-    F: Future<Output = Result<A>> + Send + 'static,
-    A: Answer,
-{
+) -> Endpoint {
     erased::<R>(move |services, request| {
         Box::pin(async move {
             let mut received =
@@ -139,16 +124,11 @@ where
 }
 
 /// An endpoint at paths that have its last parameter as it is, because other endpoints stand there.
-pub(crate) fn at<R, F, A>(
+pub(crate) fn at<R: Asked, F: Outcome>(
     paths: &[&'static str],
     last: &'static str,
     handler: impl Fn(Arc<Services>, Args<R>) -> F + Copy + Send + Sync + 'static,
-) -> Endpoint
-where
-    R: IncomingRequest<Authentication: Authenticate> + Send + 'static,
-    F: Future<Output = Result<A>> + Send + 'static,
-    A: Answer,
-{
+) -> Endpoint {
     let prepare = move |received: &mut ReceivedFor<R>| {
         received.last = Some(last);
         Ok(())
@@ -161,15 +141,10 @@ where
 
 /// An endpoint whose body is brought into the form that ruma reads: it is stricter in places than the specification
 /// and clients are.
-pub(crate) fn adjusted<R, F, A>(
+pub(crate) fn adjusted<R: Asked, F: Outcome>(
     adjust: fn(&mut Map<String, Value>),
     handler: impl Fn(Arc<Services>, Args<R>) -> F + Copy + Send + Sync + 'static,
-) -> Endpoint
-where
-    R: IncomingRequest<Authentication: Authenticate> + Send + 'static,
-    F: Future<Output = Result<A>> + Send + 'static,
-    A: Answer,
-{
+) -> Endpoint {
     let prepare = move |received: &mut ReceivedFor<R>| {
         let mut body =
             serde_json::from_slice(&received.body).map_err(DeserializationError::from)?;
@@ -181,15 +156,10 @@ where
 }
 
 /// An endpoint that many clients call without a query parameter that the specification wants: it is added (`name=value`).
-pub(crate) fn with_default<R, F, A>(
+pub(crate) fn with_default<R: Asked, F: Outcome>(
     parameter: &'static str,
     handler: impl Fn(Arc<Services>, Args<R>) -> F + Copy + Send + Sync + 'static,
-) -> Endpoint
-where
-    R: IncomingRequest<Authentication: Authenticate> + Send + 'static,
-    F: Future<Output = Result<A>> + Send + 'static,
-    A: Answer,
-{
+) -> Endpoint {
     let prepare = move |received: &mut ReceivedFor<R>| {
         received.add_parameter(parameter);
         Ok(())
@@ -199,14 +169,9 @@ where
 
 /// An endpoint with user-interactive authentication. `auth` is taken out of the body before ruma sees it: ruma refuses
 /// old forms that clients still send.
-pub(crate) fn interactive<R, F, A>(
+pub(crate) fn interactive<R: Asked, F: Outcome>(
     handler: impl Fn(Arc<Services>, Args<R>, UiaRequest) -> F + Copy + Send + Sync + 'static,
-) -> Endpoint
-where
-    R: IncomingRequest<Authentication: Authenticate> + Send + 'static,
-    F: Future<Output = Result<A>> + Send + 'static,
-    A: Answer,
-{
+) -> Endpoint {
     erased::<R>(move |services, request| {
         Box::pin(async move {
             let limits = &Limits::DEFAULT;
@@ -223,14 +188,9 @@ where
 }
 
 /// An endpoint whose body is no JSON and too large for memory: the handler gets it unread, ruma an empty one.
-pub(crate) fn streaming<R, F, A>(
+pub(crate) fn streaming<R: Asked, F: Outcome>(
     handler: impl Fn(Arc<Services>, Args<R>, Unread) -> F + Copy + Send + Sync + 'static,
-) -> Endpoint
-where
-    R: IncomingRequest<Authentication: Authenticate> + Send + 'static,
-    F: Future<Output = Result<A>> + Send + 'static,
-    A: Answer,
-{
+) -> Endpoint {
     erased::<R>(move |services, request| {
         Box::pin(async move {
             let (received, unread) =
@@ -265,46 +225,6 @@ where
             handler(services, body).await?.into_response()
         })
     })
-}
-
-/// A request to an endpoint that ruma does not know, by a user.
-pub(crate) struct Own<B> {
-    /// Who asks.
-    pub requester: Requester,
-    /// The parameters of the path, in their order.
-    pub path: Vec<String>,
-    /// The body; of a request without one, as if it were empty.
-    pub body: B,
-    query: HashMap<String, String>,
-}
-
-impl<B> Own<B> {
-    pub(crate) fn new(
-        requester: Requester,
-        path: Vec<String>,
-        body: B,
-        query: HashMap<String, String>,
-    ) -> Self {
-        Self {
-            requester,
-            path,
-            body,
-            query,
-        }
-    }
-
-    /// All parameters of the path.
-    pub(crate) fn parameters<const N: usize>(&self) -> Result<[&str; N]> {
-        let parameters: Vec<_> = self.path.iter().map(String::as_str).collect();
-        // A route with more or fewer than its handler takes serves the wrong one.
-        <[&str; N]>::try_from(parameters)
-            .map_err(|_| Error::not_found("There is nothing at this path"))
-    }
-
-    /// A parameter of the query.
-    pub(crate) fn query(&self, name: &str) -> Option<&str> {
-        self.query.get(name).map(String::as_str)
-    }
 }
 
 /// As [`own`], for users. The body is read when it is known who asks.

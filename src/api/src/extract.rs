@@ -17,15 +17,33 @@ use ruma_common::api::{IncomingRequest, IncomingRequestExt as _, error::Deserial
 use serde::de::DeserializeOwned;
 use url::form_urlencoded;
 
-use crate::{
-    Error, Peer, Result, Services, address,
-    endpoint::{Limits, Own},
-    identity::Authenticate,
-    json,
-};
+use crate::{Error, Peer, Result, Services, address, identity::Authenticate, json};
+
+/// Bodies of ordinary requests.
+const BODY_LIMIT: usize = 1 << 20;
 
 /// Slow bodies are given up after this.
 const BODY_TIMEOUT: Duration = Duration::from_secs(120);
+
+/// The most bytes of a body of somebody who has not shown who they are: whoever opens many connections fills the memory.
+const ANONYMOUS_BODY: usize = 64 << 10;
+
+/// What is checked of a body before it is parsed.
+#[derive(Clone, Copy)]
+pub(crate) struct Limits {
+    /// The most bytes.
+    pub body: usize,
+    /// What ruma takes for granted of a body that is JSON.
+    pub precheck: fn(&[u8]) -> Result<()>,
+}
+
+impl Limits {
+    /// For ordinary endpoints.
+    pub(crate) const DEFAULT: Self = Self {
+        body: BODY_LIMIT,
+        precheck: |_| Ok(()),
+    };
+}
 
 /// Marks a request to an endpoint that lets guests in.
 #[derive(Clone, Copy)]
@@ -73,9 +91,13 @@ impl<I> Received<I> {
         limits: &Limits,
     ) -> Result<Self> {
         let (mut received, unread) = Self::read_head::<A>(services, request).await?;
-        let head = &received.head;
-        let mut body = read_body(unread.plain()?, limits.body).await?;
-        if head.method != Method::GET && head.method != Method::HEAD {
+        let most = match A::user(&received.requester) {
+            Some(_) => limits.body,
+            None => limits.body.min(ANONYMOUS_BODY),
+        };
+        let mut body = read_body(unread.plain()?, most).await?;
+        let method = &received.head.method;
+        if method != Method::GET && method != Method::HEAD {
             json::check(&body)?;
             if body.is_empty() {
                 body = Bytes::from_static(b"{}");
@@ -170,15 +192,39 @@ impl Received<Requester> {
             [] => b"{}",
             body => body,
         };
-        Ok(Own::new(
-            self.requester,
-            self.path
-                .iter()
-                .map(|(_, value)| value.to_owned())
-                .collect(),
-            serde_json::from_slice(body).map_err(DeserializationError::from)?,
-            query.0,
-        ))
+        let path = self.path.iter().map(|(_, value)| value.to_owned());
+        Ok(Own {
+            requester: self.requester,
+            path: path.collect(),
+            body: serde_json::from_slice(body).map_err(DeserializationError::from)?,
+            query: query.0,
+        })
+    }
+}
+
+/// A request to an endpoint that ruma does not know, by a user.
+pub(crate) struct Own<B> {
+    /// Who asks.
+    pub requester: Requester,
+    /// The parameters of the path, in their order.
+    pub path: Vec<String>,
+    /// The body; of a request without one, as if it were empty.
+    pub body: B,
+    query: HashMap<String, String>,
+}
+
+impl<B> Own<B> {
+    /// All parameters of the path.
+    pub(crate) fn parameters<const N: usize>(&self) -> Result<[&str; N]> {
+        let parameters: Vec<_> = self.path.iter().map(String::as_str).collect();
+        // A route with more or fewer than its handler takes serves the wrong one.
+        <[&str; N]>::try_from(parameters)
+            .map_err(|_| Error::not_found("There is nothing at this path"))
+    }
+
+    /// A parameter of the query.
+    pub(crate) fn query(&self, name: &str) -> Option<&str> {
+        self.query.get(name).map(String::as_str)
     }
 }
 

@@ -24,10 +24,10 @@ use crate::{
         threads, to_device, typing, user_directory, voip,
     },
     endpoint::{
-        Call, Endpoint, Limits, adjusted, at, endpoint, interactive, own, own_of_user, own_query,
+        Call, Endpoint, adjusted, at, endpoint, interactive, own, own_of_user, own_query,
         streaming, with_default, with_limits,
     },
-    extract::ForGuests,
+    extract::{ForGuests, Limits},
     layer::layered,
 };
 

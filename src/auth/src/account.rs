@@ -8,7 +8,7 @@ use storage::{
     user::{Account, UserNumber},
 };
 
-use crate::{Auth, PasswordError, Requester, registration::weakness, session::delete_all_devices};
+use crate::{Auth, PasswordError, Requester, password::weakness, session::delete_all_devices};
 
 /// How many locks all users share.
 const LOCKS: usize = 64;

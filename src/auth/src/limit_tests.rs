@@ -7,12 +7,18 @@ use limit::TooSoon;
 use serde_json::{Value, json};
 
 use crate::{
-    LoginError, LoginRequest, NewDevice, RegisterError, RegistrationRequest, UiaError,
+    LoginError, LoginRequest, NewDevice, RegisterError, RegistrationRequest, Session, UiaError,
     testing::{House, login, uia},
 };
 
 fn house() -> House {
     House::with_limits(&RateLimits::default())
+}
+
+impl House {
+    async fn log_in(&self, password: &str) -> Result<Session, LoginError> {
+        self.auth.login(login("alice", password, None)).await
+    }
 }
 
 fn from(address: &str, request: LoginRequest) -> LoginRequest {
@@ -58,11 +64,7 @@ async fn e4_wrong_passwords_of_an_account_are_counted_whoever_tries_them() {
         assert!(matches!(error, LoginError::Forbidden), "{error}");
     }
     house.clock.advance_ms(6000);
-    house
-        .auth
-        .login(login("alice", "secret", None))
-        .await
-        .unwrap();
+    house.log_in("secret").await.unwrap();
 }
 
 #[tokio::test]
@@ -85,20 +87,12 @@ async fn right_passwords_are_no_failures_but_logins() {
     let house = house();
     house.user("alice").await;
     for _ in 0..5 {
-        house
-            .auth
-            .login(login("alice", "secret", None))
-            .await
-            .unwrap();
+        house.log_in("secret").await.unwrap();
     }
-    let refused = house.auth.login(login("alice", "secret", None)).await;
+    let refused = house.log_in("secret").await;
     assert_eq!(wait(&refused.unwrap_err()), Some(334));
     house.clock.advance_ms(334_000);
-    house
-        .auth
-        .login(login("alice", "secret", None))
-        .await
-        .unwrap();
+    house.log_in("secret").await.unwrap();
 }
 
 #[tokio::test]

@@ -165,6 +165,17 @@ fn refused(error: impl std::fmt::Display) -> PasswordError {
     PasswordError::Hash(error.to_string())
 }
 
+/// Why a password is not good enough for a new account, if it is not.
+///
+/// > Servers MAY reject weak passwords with an error code `M_WEAK_PASSWORD`.
+pub(crate) fn weakness(password: &str) -> Option<&'static str> {
+    match password.len() {
+        0 => Some("A password cannot be empty"),
+        1..=MAX_PASSWORD_BYTES => None,
+        _ => Some("The password is too long"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::{

@@ -13,8 +13,9 @@ use storage::{
 };
 
 use crate::{
-    Auth, MAX_PASSWORD_BYTES, PasswordError, Session, TokenError, UiaError, UiaRequest,
+    Auth, PasswordError, Session, TokenError, UiaError, UiaRequest,
     device::InvalidDevice,
+    password::weakness,
     secret,
     session::{Draft, NewDevice},
     uia::{Asks, Flow, Progress, Refusal, Stage},
@@ -301,17 +302,6 @@ impl AccountDraft {
 
 pub(crate) fn check_password(password: &str) -> Result<(), RegisterError> {
     weakness(password).map_or(Ok(()), |reason| Err(RegisterError::WeakPassword(reason)))
-}
-
-/// Why a password is not good enough for a new account, if it is not.
-///
-/// > Servers MAY reject weak passwords with an error code `M_WEAK_PASSWORD`.
-pub(crate) fn weakness(password: &str) -> Option<&'static str> {
-    match password.len() {
-        0 => Some("A password cannot be empty"),
-        1..=MAX_PASSWORD_BYTES => None,
-        _ => Some("The password is too long"),
-    }
 }
 
 pub(crate) fn use_up(

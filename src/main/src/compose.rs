@@ -242,11 +242,6 @@ fn open_store(config: &config::Storage, accept_data_loss: bool) -> Result<Store,
 
 /// A database belongs to one server name, that of its first start.
 async fn keep_server_name(store: &Store, name: &ServerName) -> Result<(), StartError> {
-    if name == "localhost" {
-        tracing::warn!(
-            "server.name is localhost: good for trying out. It cannot be changed once the database exists"
-        );
-    }
     match store.read(storage::meta::server_name)? {
         Some(stored) if stored == name => Ok(()),
         Some(stored) => Err(StartError::ServerName {

@@ -51,6 +51,7 @@ fn start() -> Result<(), Box<dyn Error>> {
             .block_on(command::run(&config, command));
     }
     logging::start(&config.log)?;
+    welcome::log(&config);
     // One worker may wait for a disk that stalls: there is another one at least.
     let workers = std::thread::available_parallelism().map_or(2, |cores| cores.get().max(2));
     tokio::runtime::Builder::new_multi_thread()
@@ -66,6 +67,8 @@ async fn run(config: Config, accept_data_loss: bool) -> Result<(), Box<dyn Error
     let listeners = listen::bind(&config.server.listen).await?;
     let admin_path = config.server.admin_socket.clone();
     let most = config.server.max_connections;
+    let address = listeners.first().and_then(|first| first.local_addr().ok());
+    let url = welcome::url(config.server.public_url.as_deref(), address);
     let House {
         auth,
         media,
@@ -80,7 +83,7 @@ async fn run(config: Config, accept_data_loss: bool) -> Result<(), Box<dyn Error
         // Users are served all the same.
         tracing::error!(%error, "the admin socket is not open: commands need the server stopped");
     }
-    welcome::first_administrator(&auth).await?;
+    welcome::first_administrator(&auth, &url).await?;
     let upkeep = upkeep::begin(store, auth.clone(), media, rooms);
     let server = listen::serve(listeners, router, most);
     let supervisor = Supervisor::find(|name| std::env::var_os(name));

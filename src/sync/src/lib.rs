@@ -27,7 +27,7 @@ pub use event_stream::EventPage;
 pub use filter::{EventFields, Filter, Members};
 pub use initial_sync::InitialSync;
 pub use presence::{PresenceError, PresenceState, PresenceStatus};
-pub use response::{Body, DeviceLists, Pieces};
+pub use response::{Body, DeviceLists, Pieces, StateAfter};
 pub use syncer::{Options, SyncError, SyncRequest, Syncer};
 pub use token::{InvalidToken, LogVector, SyncToken};
 pub use typing::TypingError;

@@ -13,8 +13,15 @@ use storage::{
 };
 
 use crate::{
-    arrivals::Arrivals, epoch::Epoch, filter::Filter, inbox::Inbox, lazy::LazyMembers,
-    presence::Presence, rendered::Rendered, response::EventJson, typing::Typing,
+    arrivals::Arrivals,
+    epoch::Epoch,
+    filter::Filter,
+    inbox::Inbox,
+    lazy::LazyMembers,
+    presence::Presence,
+    rendered::Rendered,
+    response::{EventJson, StateAfter},
+    typing::Typing,
 };
 
 pub(crate) type Result<T> = storage::Result<T>;
@@ -36,7 +43,7 @@ pub(crate) struct Request<'a> {
     /// Up to where it has them then.
     pub(crate) epoch: Epoch,
     pub(crate) full_state: bool,
-    pub(crate) use_state_after: bool,
+    pub(crate) use_state_after: Option<StateAfter>,
     pub(crate) lazy: &'a LazyMembers,
     pub(crate) rendered: &'a Rendered,
     pub(crate) typing: &'a Typing,

@@ -178,17 +178,42 @@ pub(crate) struct Stripped {
     pub(crate) events: Box<RawValue>,
 }
 
+/// What the state as of the end of a timeline is called in an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StateAfter {
+    /// As in the specification.
+    Specified,
+    /// As MSC4222 had it, which clients go on to ask for.
+    Proposed,
+}
+
+impl StateAfter {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Specified => "state_after",
+            Self::Proposed => "org.matrix.msc4222.state_after",
+        }
+    }
+}
+
 /// "Updates to the state, between the time indicated by the `since` parameter, and the start of the
 /// `timeline`", or its end.
 #[derive(Debug)]
 pub(crate) enum State {
     Before(Events),
-    After(Events),
+    After(StateAfter, Events),
 }
 
 impl State {
+    pub(crate) fn of(after: Option<StateAfter>, events: Events) -> Self {
+        match after {
+            Some(name) => Self::After(name, events),
+            None => Self::Before(events),
+        }
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
-        let (Self::Before(state) | Self::After(state)) = self;
+        let (Self::Before(state) | Self::After(_, state)) = self;
         state.events.is_empty()
     }
 }
@@ -198,7 +223,7 @@ impl Serialize for State {
         let mut map = serializer.serialize_map(Some(1))?;
         match self {
             Self::Before(events) => map.serialize_entry("state", events)?,
-            Self::After(events) => map.serialize_entry("state_after", events)?,
+            Self::After(name, events) => map.serialize_entry(name.name(), events)?,
         }
         map.end()
     }
@@ -294,7 +319,7 @@ mod tests {
             .insert(owned_room_id!("!a:x"), room(State::Before(events())));
         answer.rooms.insert(
             owned_room_id!("!b:x"),
-            room(State::After(Events::default())),
+            room(State::After(StateAfter::Specified, Events::default())),
         );
         let json = String::from_utf8(answer.to_bytes().to_vec()).unwrap();
         assert!(json.contains(concat!(

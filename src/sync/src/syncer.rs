@@ -19,7 +19,7 @@ use crate::{
     presence::Presence,
     reader::Request,
     rendered::Rendered,
-    response::{Answer, Body},
+    response::{Answer, Body, StateAfter},
     stream,
     typing::Typing,
     v3::{self, Scope},
@@ -45,8 +45,8 @@ pub struct SyncRequest {
     pub filter: Arc<Filter>,
     /// "Controls whether to include the full state for all rooms the user is a member of."
     pub full_state: bool,
-    /// Whether state is told as of the end of timelines.
-    pub use_state_after: bool,
+    /// Whether state is told as of the end of timelines, and under which name.
+    pub use_state_after: Option<StateAfter>,
     /// "Controls whether the client is automatically marked as online by polling this API."
     pub set_presence: PresenceState,
     /// "The maximum time to wait before returning this request."

@@ -26,6 +26,33 @@ const OWN: &[(&str, &str, OwnFields)] = &[
             ("mac", "string"),
         ],
     ),
+    (
+        "PUT",
+        "/_matrix/client/v3/profile/{}/displayname",
+        &[("displayname", "string")],
+    ),
+    (
+        "PUT",
+        "/_matrix/client/v3/profile/{}/avatar_url",
+        &[("avatar_url", "string")],
+    ),
+    (
+        "PUT",
+        "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device",
+        &[
+            ("device_id", "string"),
+            ("device_data", "object"),
+            ("device_keys", "object"),
+            ("one_time_keys", "object"),
+            ("fallback_keys", "object"),
+            ("initial_device_display_name", "string"),
+        ],
+    ),
+    (
+        "POST",
+        "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device/{}/events",
+        &[("next_batch", "string")],
+    ),
     ("POST", "/_synapse/admin/v1/send_server_notice", NOTICE),
     ("PUT", "/_synapse/admin/v1/send_server_notice/{}", NOTICE),
 ];
@@ -40,8 +67,17 @@ const NOTICE: OwnFields = &[
     ("content", "object"),
 ];
 
-/// Bodies that are any object: the endpoint looks at no field of it, or at those of every event.
-const ANY: &[&str] = &[];
+/// Bodies that are any object, or that nothing is read of.
+const ANY: &[&str] = &[
+    "/_matrix/client/v3/rooms/{}/state/{}",
+    "/_matrix/client/v3/rooms/{}/state/{}/",
+    "/_matrix/client/v3/profile/{}/displayname",
+    "/_matrix/client/v3/profile/{}/avatar_url",
+    "/_matrix/client/unstable/uk.tcpip.msc4133/profile/{}/{}",
+    "/_matrix/client/unstable/org.matrix.msc3391/user/{}/account_data/{}",
+    "/_matrix/client/unstable/org.matrix.msc3391/user/{}/rooms/{}/account_data/{}",
+    "/_matrix/client/unstable/org.matrix.msc3814.v1/dehydrated_device",
+];
 
 /// Values as JSON text: types, sizes, and numbers that no parser agrees on.
 const VALUES: &[&str] = &[
@@ -134,7 +170,19 @@ fn fields_of(route: &Route, specified: &BTreeMap<(String, String), Fields>) -> O
     if ANY.contains(&path.as_str()) {
         return Some(Fields::new());
     }
-    specified.get(&(method.to_owned(), path)).cloned()
+    let mut names = [Some(path.clone()), stable(&path, "v3"), stable(&path, "v1")].into_iter();
+    names.find_map(|path| specified.get(&(method.to_owned(), path?)).cloned())
+}
+
+/// `/_matrix/client/unstable/org.example/rooms/{}` or `/_matrix/client/unstable/rooms/{}` as
+/// `/_matrix/client/v3/rooms/{}`.
+fn stable(path: &str, version: &str) -> Option<String> {
+    let (before, rest) = path.split_once("/unstable/")?;
+    let rest = match rest.split_once('/') {
+        Some((name, rest)) if name.contains('.') => rest,
+        _ => rest,
+    };
+    Some(format!("{before}/{version}/{rest}"))
 }
 
 /// Each field with each wrong value, twice over with another value, and the body without it.

@@ -60,6 +60,10 @@ async fn only_administrators_moderate_and_not_each_other() {
     let path = suspend(&alice.user_id);
     assert_eq!(root.put(&path, &body).await.ok(), body);
     assert_eq!(root.get(&path).await.ok(), body);
+    // As tools of the proposal call it.
+    let proposed = "/_matrix/client/unstable/uk.timedout.msc4323/admin/suspend";
+    let path = format!("{proposed}/{}", alice.user_id);
+    assert_eq!(root.get(&path).await.ok(), body);
     let capabilities = "/_matrix/client/v3/capabilities";
     let may = json!({ "lock": true, "suspend": true });
     let answer = root.get(capabilities).await.ok();

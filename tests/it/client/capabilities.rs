@@ -14,5 +14,7 @@ async fn room_versions_are_told() {
         assert_eq!(versions["available"][version.to_string()], "stable");
     }
     assert_eq!(body["capabilities"]["m.3pid_changes"]["enabled"], false);
-    assert_eq!(body["capabilities"]["m.profile_fields"]["enabled"], true);
+    for name in ["m.profile_fields", "uk.tcpip.msc4133.profile_fields"] {
+        assert_eq!(body["capabilities"][name]["enabled"], true);
+    }
 }

@@ -93,6 +93,13 @@ async fn fields_of_clients_own_making() {
         server.get(&profile).await.ok(),
         json!({ "displayname": "alice", "org.example.pet": { "cat": 2 } })
     );
+    // As clients of the proposals call it, and its time zone.
+    let proposed = "/_matrix/client/unstable/uk.tcpip.msc4133/profile";
+    let zone = format!("{proposed}/{}/us.cloke.msc4175.tz", alice.user_id);
+    let body = json!({ "us.cloke.msc4175.tz": "Europe/Berlin" });
+    alice.put(&zone, &body).await.ok();
+    assert_eq!(server.get(&zone).await.ok(), body);
+    alice.delete(&zone, &json!({})).await.ok();
     alice.delete(&pet, &json!({})).await.ok();
     alice.delete(&pet, &json!({})).await.ok();
     server.get(&pet).await.error(404, "M_NOT_FOUND");

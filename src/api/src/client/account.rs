@@ -202,6 +202,7 @@ pub(crate) async fn shared_secret_register(
     services: Arc<Services>,
     body: SharedSecretBody,
 ) -> Result<Json> {
+    let admin = body.admin;
     let request = SharedSecretRegistration {
         nonce: body.nonce,
         username: body.username,
@@ -212,6 +213,8 @@ pub(crate) async fn shared_secret_register(
         mac: body.mac,
     };
     let registered = services.auth.register_with_shared_secret(request).await?;
+    let user_id = &registered.user_id;
+    tracing::info!(user.id = %user_id, admin, "an account was made with the shared secret");
     Json::of(&NewAccount {
         user_id: &registered.user_id,
         home_server: Some(&services.server_name),

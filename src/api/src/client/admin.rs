@@ -30,6 +30,8 @@ pub(crate) async fn lock(
     let (user_id, change) = (&args.request.user_id, AccountChange::Locked(locked));
     let auth = &services.auth;
     auth.moderate(&args.requester, user_id, change).await?;
+    let administrator = &args.requester.user_id;
+    tracing::info!(user.id = %user_id, %administrator, locked, "an administrator locked or unlocked an account");
     Ok(lock_user::v1::Response::new(locked))
 }
 
@@ -52,6 +54,8 @@ pub(crate) async fn suspend(
     let (user_id, change) = (&args.request.user_id, AccountChange::Suspended(suspended));
     let auth = &services.auth;
     auth.moderate(&args.requester, user_id, change).await?;
+    let administrator = &args.requester.user_id;
+    tracing::info!(user.id = %user_id, %administrator, suspended, "an administrator suspended an account or let it go on");
     Ok(suspend_user::v1::Response::new(suspended))
 }
 

@@ -36,6 +36,11 @@ pub(crate) async fn capabilities(
         ("m.set_displayname", json!({ "enabled": true })),
         ("m.set_avatar_url", json!({ "enabled": is_member })),
         ("m.profile_fields", json!({ "enabled": is_member })),
+        // As clients of the proposal ask for it.
+        (
+            "uk.tcpip.msc4133.profile_fields",
+            json!({ "enabled": is_member }),
+        ),
         ("m.3pid_changes", json!({ "enabled": false })),
         ("m.get_login_token", json!({ "enabled": is_member })),
         (

@@ -14,7 +14,7 @@ use crate::{
     Args, Error, Result, Services,
     answer::{Json, raw},
     client::must_be,
-    endpoint::Own,
+    extract::Own,
 };
 
 /// `PUT /_matrix/client/v3/user/{userId}/account_data/{type}`

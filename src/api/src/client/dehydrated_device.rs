@@ -10,7 +10,7 @@ use serde::{Serialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 use user::{Dehydrater, NewDehydratedDevice, key::KeyUpload};
 
-use crate::{Args, Error, Result, Services, answer::Json, client::keys::by_name, endpoint::Own};
+use crate::{Args, Error, Result, Services, answer::Json, client::keys::by_name, extract::Own};
 
 #[derive(Serialize)]
 struct Device {

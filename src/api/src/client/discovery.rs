@@ -15,7 +15,8 @@ const VERSIONS: [&str; 11] = [
     "v1.1", "v1.2", "v1.3", "v1.4", "v1.5", "v1.6", "v1.7", "v1.8", "v1.9", "v1.10", "v1.11",
 ];
 
-/// Features by the name of their proposal; only what works here.
+/// Features by the name of their proposal; only what works here. Many are in the specification by now: older clients ask
+/// for them by this name.
 const UNSTABLE_FEATURES: &[&str] = &[
     // jump to date
     "org.matrix.msc3030",
@@ -27,12 +28,32 @@ const UNSTABLE_FEATURES: &[&str] = &[
     "org.matrix.msc3874",
     "org.matrix.msc3912",
     "org.matrix.msc3981",
+    // private receipts, receipts and unread counts of threads
+    "org.matrix.msc2285.stable",
+    "org.matrix.msc3771",
+    "org.matrix.msc3773",
+    // mentions
+    "org.matrix.msc3952_intentional_mentions",
+    // redactions that are sent like other events
+    "com.beeper.msc4169",
+    // state as of the end of timelines
+    "org.matrix.msc4222",
+    // media that need a token
+    "org.matrix.msc3916.stable",
+    "org.matrix.msc4180",
     // cross-signing
     "org.matrix.e2e_cross_signing",
     // dehydrated devices
     "org.matrix.msc3814",
+    // login tokens
+    "org.matrix.msc3882",
     // types of rooms in the directory
     "org.matrix.msc3827.stable",
+    // fields of profiles, time zones among them
+    "uk.tcpip.msc4133",
+    "uk.tcpip.msc4133.stable",
+    "us.cloke.msc4175",
+    "us.cloke.msc4175.stable",
     // account data that is deleted, also with its device
     "org.matrix.msc3391",
     "org.matrix.msc3890",
@@ -45,6 +66,8 @@ const UNSTABLE_FEATURES: &[&str] = &[
     "uk.half-shot.msc2666.query_mutual_rooms.stable",
     // pushers that another device switches
     "org.matrix.msc3881",
+    // locking and suspending
+    "uk.timedout.msc4323",
 ];
 
 /// `GET /_matrix/client/versions`

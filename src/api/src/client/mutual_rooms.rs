@@ -11,7 +11,7 @@ use crate::{
     Error, Result, Services,
     answer::Json,
     client::{actor, token},
-    endpoint::Own,
+    extract::Own,
 };
 
 /// "A list of room IDs that the user shares with the specified `user_id`."

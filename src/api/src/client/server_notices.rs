@@ -7,7 +7,7 @@ use ruma_common::{OwnedEventId, OwnedTransactionId, OwnedUserId, UserId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use crate::{Error, Result, Services, answer::Json, client::actor, endpoint::Own};
+use crate::{Error, Result, Services, answer::Json, client::actor, extract::Own};
 
 /// The body. Who may not ask learns nothing of what is wrong with it, so all is optional here.
 #[derive(Default, Deserialize)]
@@ -49,5 +49,7 @@ pub(crate) async fn send(services: Arc<Services>, call: Own<Body>) -> Result<Jso
     };
     let rooms = &services.rooms;
     let event_id = rooms.send_server_notice(&actor, &user_id, notice).await?;
+    let administrator = &actor.user_id;
+    tracing::info!(user.id = %user_id, %administrator, event.id = %event_id, "an administrator sent a notice");
     Json::of(&Answer { event_id })
 }

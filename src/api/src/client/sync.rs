@@ -3,7 +3,7 @@
 use std::{convert::Infallible, sync::Arc};
 
 use ::room::Actor;
-use ::sync::{Filter, PresenceState, SyncRequest};
+use ::sync::{Filter, PresenceState, StateAfter, SyncRequest};
 use auth::Requester;
 use axum::body::Body;
 use futures::stream;
@@ -17,10 +17,19 @@ use crate::{
     client::{actor, presence::presence_state, token},
 };
 
+/// As MSC4222 had it, which matrix-js-sdk goes on to ask for.
+const USE_STATE_AFTER: &str = "org.matrix.msc4222.use_state_after";
+
 /// `GET /_matrix/client/v3/sync`
 pub(crate) async fn sync(services: Arc<Services>, args: Args<Request>) -> Result<SyncAnswer> {
     let written = args.query_parameter("filter").unwrap_or_default();
+    let proposed = args.query_parameter(USE_STATE_AFTER);
     let request = args.request;
+    let use_state_after = match (request.use_state_after, proposed.as_deref()) {
+        (true, _) => Some(StateAfter::Specified),
+        (false, Some("true")) => Some(StateAfter::Proposed),
+        (false, _) => None,
+    };
     let filter = filter(&services, &args.requester, (request.filter, written))?;
     let actor = actor(args.requester);
     let set_presence = announced(&services, &actor, presence_state(&request.set_presence)?);
@@ -31,7 +40,7 @@ pub(crate) async fn sync(services: Arc<Services>, args: Args<Request>) -> Result
             since: token(request.since.as_deref(), "sync")?,
             filter: Arc::new(filter),
             full_state: request.full_state,
-            use_state_after: request.use_state_after,
+            use_state_after,
             set_presence,
             timeout: request.timeout.unwrap_or_default(),
         })

@@ -34,6 +34,11 @@ impl Fork {
         }
     }
 
+    fn topic(&mut self, room: &Room, sender: &str, topic: &str, time: u32) -> Pdu {
+        let content = json!({ "topic": topic });
+        self.send(room, sender, "m.room.topic", "", &content, time)
+    }
+
     /// Sends a state event on this fork if the rules allow it there.
     fn send(
         &mut self,
@@ -103,14 +108,7 @@ fn what_a_banned_user_did_meanwhile_is_undone() {
             &json!({"membership": "ban"}),
             2_000_000,
         );
-        two.send(
-            &room,
-            BOB,
-            "m.room.topic",
-            "",
-            &json!({"topic": "new"}),
-            1_500_000,
-        );
+        two.topic(&room, BOB, "new", 1_500_000);
         let state = resolved(&room, &[one.state, two.state]);
         assert_eq!(at(&state, "m.room.member", BOB), Some(ban.event_id()));
         assert_eq!(
@@ -126,22 +124,8 @@ fn without_a_power_struggle_the_later_topic_wins() {
     for version in RoomVersion::all() {
         let room = Room::new(version, levels());
         let (mut one, mut two) = (Fork::of(&room), Fork::of(&room));
-        let later = one.send(
-            &room,
-            ALICE,
-            "m.room.topic",
-            "",
-            &json!({"topic": "1"}),
-            3_000_000,
-        );
-        two.send(
-            &room,
-            BOB,
-            "m.room.topic",
-            "",
-            &json!({"topic": "2"}),
-            2_000_000,
-        );
+        let later = one.topic(&room, ALICE, "1", 3_000_000);
+        two.topic(&room, BOB, "2", 2_000_000);
         let state = resolved(&room, &[one.state, two.state]);
         assert_eq!(at(&state, "m.room.topic", ""), Some(later.event_id()));
     }
@@ -152,22 +136,8 @@ fn a_failed_look_up_is_no_state() {
     for version in RoomVersion::all() {
         let room = Room::new(version, levels());
         let (mut one, mut two) = (Fork::of(&room), Fork::of(&room));
-        one.send(
-            &room,
-            ALICE,
-            "m.room.topic",
-            "",
-            &json!({"topic": "1"}),
-            3_000_000,
-        );
-        two.send(
-            &room,
-            BOB,
-            "m.room.topic",
-            "",
-            &json!({"topic": "2"}),
-            2_000_000,
-        );
+        one.topic(&room, ALICE, "1", 3_000_000);
+        two.topic(&room, BOB, "2", 2_000_000);
         let states = [one.state, two.state];
         let total = Cell::new(0);
         let counting = |id: &EventId| {
@@ -206,22 +176,8 @@ fn chains_without_their_common_part_give_the_same_state() {
             &json!({"users": {BOB: 40}}),
             2_000_000,
         );
-        one.send(
-            &room,
-            ALICE,
-            "m.room.topic",
-            "",
-            &json!({"topic": "1"}),
-            2_000_001,
-        );
-        two.send(
-            &room,
-            BOB,
-            "m.room.topic",
-            "",
-            &json!({"topic": "2"}),
-            2_000_002,
-        );
+        one.topic(&room, ALICE, "1", 2_000_001);
+        two.topic(&room, BOB, "2", 2_000_002);
         let states = [one.state, two.state];
         let chains = states
             .iter()

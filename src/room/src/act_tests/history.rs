@@ -222,9 +222,7 @@ async fn a_late_event_is_shown_once() {
 #[tokio::test]
 async fn filters() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     server.say(&alice, &room, "a").await;
     server.say(&bob, &room, "b").await;
     server
@@ -269,9 +267,7 @@ async fn filters() {
 #[tokio::test]
 async fn c7_a_page_of_hidden_events_continues() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     server.say(&alice, &room, "first").await;
     for _ in 0..200 {
         server.say(&bob, &room, "spam").await;
@@ -297,15 +293,7 @@ async fn context() {
     for n in 0..9 {
         ids.push(server.say(&alice, &room, &n.to_string()).await);
     }
-    server
-        .set(
-            &alice,
-            &room,
-            "m.room.topic",
-            "",
-            &json!({ "topic": "later" }),
-        )
-        .await;
+    server.topic(&alice, &room, "later").await;
     let around = (Some(4), EventFilter::default());
     let context = server
         .rooms

@@ -229,11 +229,7 @@ async fn e4_new_rooms_cost_with_all_their_invites() {
     let refused = server.rooms.invite(&alice, &room, &eve.user_id, None).await;
     assert!(is_limited(&refused));
     server.clock.advance_ms(20_000);
-    server
-        .rooms
-        .invite(&alice, &room, &eve.user_id, None)
-        .await
-        .unwrap();
+    server.invite(&alice, &room, &eve).await;
 }
 
 #[tokio::test]
@@ -243,9 +239,7 @@ async fn redactions_of_others_have_a_limit_of_their_own_if_it_is_set() {
         ..generous()
     };
     let server = Server::with_limits(Some(&config));
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     let spam = [
         server.say(&bob, &room, "a").await,
         server.say(&bob, &room, "b").await,

@@ -45,11 +45,7 @@ impl Server {
 async fn a_private_room_needs_an_invite() {
     let server = Server::new();
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server
-        .rooms
-        .create(&alice, CreateRoom::default())
-        .await
-        .unwrap();
+    let room = server.private_room(&alice).await;
     let error = server
         .rooms
         .join(&bob, &room, JoinRoom::default())
@@ -68,11 +64,7 @@ async fn a_private_room_needs_an_invite() {
         json!({ "membership": "invite", "reason": "welcome" })
     );
     // "The user has been invited to join the room, or was already invited to the room."
-    server
-        .rooms
-        .invite(&alice, &room, &bob.user_id, None)
-        .await
-        .unwrap();
+    server.invite(&alice, &room, &bob).await;
     let shown = server.row(&bob, &room).unwrap().stripped_state.unwrap();
     let shown: Vec<Value> = serde_json::from_slice(&shown).unwrap();
     let types: Vec<_> = shown
@@ -112,36 +104,22 @@ async fn a_private_room_needs_an_invite() {
 async fn an_invite_is_rejected_and_the_room_forgotten() {
     let server = Server::new();
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server
-        .rooms
-        .create(&alice, CreateRoom::default())
-        .await
-        .unwrap();
-    server
-        .rooms
-        .invite(&alice, &room, &bob.user_id, None)
-        .await
-        .unwrap();
+    let room = server.private_room(&alice).await;
+    server.invite(&alice, &room, &bob).await;
     let error = server.rooms.forget(&bob, &room).await.unwrap_err();
     assert!(matches!(error, ActError::Unknown(_)), "{error}");
     server.rooms.leave(&bob, &room, None).await.unwrap();
     server.rooms.leave(&bob, &room, None).await.unwrap();
     server.rooms.forget(&bob, &room).await.unwrap();
     assert!(server.row(&bob, &room).unwrap().forgotten);
-    server
-        .rooms
-        .invite(&alice, &room, &bob.user_id, None)
-        .await
-        .unwrap();
+    server.invite(&alice, &room, &bob).await;
     assert!(!server.row(&bob, &room).unwrap().forgotten);
 }
 
 #[tokio::test]
 async fn a_forgotten_room_is_not_read() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     let seen = server.say(&alice, &room, "x").await;
     server.rooms.leave(&bob, &room, None).await.unwrap();
     assert!(server.rooms.event(&bob, &room, &seen).is_ok());
@@ -165,11 +143,7 @@ async fn a_forgotten_room_is_not_read() {
 #[tokio::test]
 async fn kick_ban_and_unban() {
     let server = Server::new();
-    let (alice, bob, carol) = (
-        server.user("alice").await,
-        server.user("bob").await,
-        server.user("carol").await,
-    );
+    let [alice, bob, carol] = server.users(["alice", "bob", "carol"]).await;
     let room = server.public_room(&alice).await;
     let refused = |outcome: Result<(), ActError>| {
         assert!(
@@ -223,11 +197,7 @@ async fn kick_ban_and_unban() {
 async fn memberships_by_state() {
     let server = Server::new();
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server
-        .rooms
-        .create(&alice, CreateRoom::default())
-        .await
-        .unwrap();
+    let room = server.private_room(&alice).await;
     let set = async |actor: &Actor, key: &str, content: Value| {
         let state = state("m.room.member", key, &content);
         server.rooms.send_state(actor, &room, state).await
@@ -305,20 +275,12 @@ async fn an_empty_room_cannot_be_joined() {
 #[tokio::test]
 async fn members_are_listed_and_filtered() {
     let server = Server::new();
-    let (alice, bob, carol) = (
-        server.user("alice").await,
-        server.user("bob").await,
-        server.user("carol").await,
-    );
+    let [alice, bob, carol] = server.users(["alice", "bob", "carol"]).await;
     server.set_profile(&bob, "Bob").await;
     let room = server.public_room(&alice).await;
     server.join(&bob, &room).await;
     let then = PageToken::from(server.store().read(storage::Snapshot::position));
-    server
-        .rooms
-        .invite(&alice, &room, &carol.user_id, None)
-        .await
-        .unwrap();
+    server.invite(&alice, &room, &carol).await;
     server.rooms.leave(&bob, &room, None).await.unwrap();
     let entry =
         |name: &str, membership: &str| (format!("@{name}:example.org"), membership.to_owned());
@@ -350,11 +312,7 @@ async fn members_are_listed_and_filtered() {
     let both = [entry("alice", "join"), entry("bob", "join")];
     assert_eq!(server.listed(&alice, &room, past).await, both);
     // Who has left reads the members as they were at the leave.
-    server
-        .rooms
-        .kick(&alice, &room, &carol.user_id, None)
-        .await
-        .unwrap();
+    server.kick(&alice, &room, &carol).await;
     assert_eq!(server.listed(&bob, &room, request).await, all);
 
     let joined = server.rooms.joined_members(&alice, &room).await.unwrap();
@@ -402,9 +360,7 @@ async fn heroes_and_counts() {
 #[tokio::test]
 async fn state_of_a_room_that_was_left_is_that_of_the_leave() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     server
         .set(
             &alice,

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 use config::{Rate, RateLimits};
 use ruma_common::{OwnedRoomId, RoomId};
 use serde_json::json;
-use storage::profile;
+use storage::{View as _, profile};
+use tokio::task::JoinHandle;
 
 use super::server::{Server, raw};
 use crate::{Actor, Direction};
@@ -44,21 +45,42 @@ async fn memberships(server: &Server, actor: &Actor, room: &RoomId) -> usize {
     own.count()
 }
 
+/// Public rooms of the first user that the second has joined.
+async fn shared_rooms(
+    server: &Server,
+    (creator, guest): (&Actor, &Actor),
+    count: usize,
+) -> Vec<OwnedRoomId> {
+    let mut rooms = Vec::new();
+    for _ in 0..count {
+        let room = server.public_room(creator).await;
+        server.join(guest, &room).await;
+        rooms.push(room);
+    }
+    rooms
+}
+
+/// What carries names. It sees what changes after it has begun for the first time, so that is waited for.
+async fn carrier(server: &Server) -> JoinHandle<()> {
+    let carrier = tokio::spawn(server.rooms.clone().carry_profiles());
+    let key = storage::table::CURSOR.key().raw(b"profile");
+    while server
+        .store()
+        .read(|view| view.get(&key))
+        .unwrap()
+        .is_none()
+    {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    carrier
+}
+
 #[tokio::test]
 async fn a_name_is_carried_into_every_room_also_after_an_interruption() {
     let server = Server::new();
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let mut rooms = Vec::new();
-    for _ in 0..20 {
-        let room = server.public_room(&bob).await;
-        server.join(&alice, &room).await;
-        rooms.push(room);
-    }
-    let carrier = tokio::spawn(server.rooms.clone().carry_profiles());
-    // The carrier sees what changes after it has begun for the first time.
-    while server.store().read(|view| view_has_cursor(view)).is_none() {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    let rooms = shared_rooms(&server, (&bob, &alice), 20).await;
+    let carrier = carrier(&server).await;
     rename(&server, &alice, "Alice").await;
     wait(&server, &alice, &rooms, ("Alice", 3)).await;
     carrier.abort();
@@ -73,11 +95,6 @@ async fn a_name_is_carried_into_every_room_also_after_an_interruption() {
         assert_eq!(memberships(&server, &alice, room).await, 2);
     }
     carrier.abort();
-}
-
-fn view_has_cursor(view: &dyn storage::View) -> Option<Vec<u8>> {
-    let key = storage::table::CURSOR.key().raw(b"profile");
-    view.get(&key).unwrap()
 }
 
 #[tokio::test]
@@ -95,10 +112,7 @@ async fn what_a_room_keeps_when_a_name_changes() {
     let key = alice.user_id.as_str();
     server.set(&alice, room, "m.room.member", key, &own).await;
     server.say(&bob, room, "unread").await;
-    let carrier = tokio::spawn(server.rooms.clone().carry_profiles());
-    while server.store().read(|view| view_has_cursor(view)).is_none() {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    let carrier = carrier(&server).await;
     rename(&server, &alice, "Everywhere").await;
     wait(&server, &alice, &rooms, ("Everywhere", 1)).await;
     let member = server.member(&alice, room, &alice.user_id);
@@ -128,16 +142,8 @@ async fn a_carried_name_is_not_limited() {
     };
     let server = Server::with_limits(Some(&config));
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let mut rooms = Vec::new();
-    for _ in 0..5 {
-        let room = server.public_room(&bob).await;
-        server.join(&alice, &room).await;
-        rooms.push(room);
-    }
-    let carrier = tokio::spawn(server.rooms.clone().carry_profiles());
-    while server.store().read(|view| view_has_cursor(view)).is_none() {
-        tokio::time::sleep(Duration::from_millis(2)).await;
-    }
+    let rooms = shared_rooms(&server, (&bob, &alice), 5).await;
+    let carrier = carrier(&server).await;
     rename(&server, &alice, "Alice").await;
     wait(&server, &alice, &rooms, ("Alice", 5)).await;
     carrier.abort();

@@ -54,11 +54,7 @@ async fn a_restricted_room_lets_members_of_another_in() {
             matches!(join().await, Err(ActError::Forbidden(_))),
             "{version}"
         );
-        server
-            .rooms
-            .invite(&alice, &room, &bob.user_id, None)
-            .await
-            .unwrap();
+        server.invite(&alice, &room, &bob).await;
         join().await.unwrap();
     }
 }

@@ -5,8 +5,8 @@ use serde_json::json;
 
 use super::server::{Server, raw, state, value};
 use crate::{
-    ActError, Actor, CreateRoom, Direction, EventFilter, MembersRequest, MessagesRequest,
-    PageToken, Redact, SendMessage, StateFormat,
+    ActError, Actor, Direction, EventFilter, MembersRequest, MessagesRequest, PageToken, Redact,
+    SendMessage, StateFormat,
 };
 
 impl Server {
@@ -32,11 +32,7 @@ async fn b1_lookups_by_id_do_not_tell_what_exists() {
     let other = server.public_room(&alice).await;
     server.join(&bob, &other).await;
     server.join(&bob, &hidden).await;
-    let private = server
-        .rooms
-        .create(&alice, CreateRoom::default())
-        .await
-        .unwrap();
+    let private = server.private_room(&alice).await;
     let private_event = server.say(&alice, &private, "private").await;
     let unknown = EventId::parse("$unknown").unwrap();
     let nowhere = RoomId::parse("!nowhere:example.org").unwrap();
@@ -73,30 +69,14 @@ async fn b1_lookups_by_id_do_not_tell_what_exists() {
 #[tokio::test]
 async fn b3_nothing_after_the_leave() {
     let server = Server::new();
-    let (alice, bob, carol) = (
-        server.user("alice").await,
-        server.user("bob").await,
-        server.user("carol").await,
-    );
+    let [alice, bob, carol] = server.users(["alice", "bob", "carol"]).await;
     let room = server.public_room(&alice).await;
     server.join(&bob, &room).await;
     let seen = server.say(&alice, &room, "before").await;
     let then = PageToken::from(server.store().read(storage::Snapshot::position));
-    server
-        .rooms
-        .kick(&alice, &room, &bob.user_id, None)
-        .await
-        .unwrap();
+    server.kick(&alice, &room, &bob).await;
     let after = server.say(&alice, &room, "after").await;
-    server
-        .set(
-            &alice,
-            &room,
-            "m.room.topic",
-            "",
-            &json!({ "topic": "after" }),
-        )
-        .await;
+    server.topic(&alice, &room, "after").await;
     server.join(&carol, &room).await;
     let now = PageToken::from(server.store().read(storage::Snapshot::position));
     let mut shown = String::new();
@@ -155,9 +135,7 @@ async fn b3_nothing_after_the_leave() {
 #[tokio::test]
 async fn b4_the_rules_hold_for_own_events() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     let set = async |actor: &Actor, event_type: &str, key: &str, content| {
         let state = state(event_type, key, &content);
         server.rooms.send_state(actor, &room, state).await

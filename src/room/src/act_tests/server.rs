@@ -80,6 +80,12 @@ impl Server {
         }
     }
 
+    /// Users, each with a device.
+    pub async fn users<const N: usize>(&self, names: [&str; N]) -> [Actor; N] {
+        let users = futures::future::join_all(names.map(|name| self.user(name))).await;
+        users.try_into().expect("one for each name")
+    }
+
     pub async fn set_profile(&self, actor: &Actor, name: &str) {
         let commit = self.store().write::<_, storage::Error>(|txn| {
             let name = raw(&json!(name));
@@ -100,7 +106,21 @@ impl Server {
         self.rooms.create(creator, request).await.unwrap()
     }
 
-    /// A public room of a version and history visibility.
+    /// Alice, Bob, and a public room of hers that he has joined.
+    pub async fn two_in_a_room(&self) -> (Actor, Actor, OwnedRoomId) {
+        let (alice, bob) = (self.user("alice").await, self.user("bob").await);
+        let room = self.public_room(&alice).await;
+        self.join(&bob, &room).await;
+        (alice, bob, room)
+    }
+
+    /// A room that one is invited to.
+    pub async fn private_room(&self, creator: &Actor) -> OwnedRoomId {
+        let created = self.rooms.create(creator, CreateRoom::default()).await;
+        created.unwrap()
+    }
+
+    /// A public room of a history visibility.
     pub async fn room_with_history(&self, creator: &Actor, visibility: &str) -> OwnedRoomId {
         let room = self.public_room(creator).await;
         let content = json!({ "history_visibility": visibility });
@@ -133,6 +153,26 @@ impl Server {
     ) -> OwnedEventId {
         let state = state(event_type, state_key, content);
         self.rooms.send_state(actor, room, state).await.unwrap()
+    }
+
+    pub async fn topic(&self, actor: &Actor, room: &RoomId, topic: &str) -> OwnedEventId {
+        let content = json!({ "topic": topic });
+        self.set(actor, room, "m.room.topic", "", &content).await
+    }
+
+    pub async fn invite(&self, actor: &Actor, room: &RoomId, target: &Actor) {
+        let invited = self.rooms.invite(actor, room, &target.user_id, None).await;
+        invited.unwrap();
+    }
+
+    pub async fn kick(&self, actor: &Actor, room: &RoomId, target: &Actor) {
+        let kicked = self.rooms.kick(actor, room, &target.user_id, None).await;
+        kicked.unwrap();
+    }
+
+    pub async fn ban(&self, actor: &Actor, room: &RoomId, target: &Actor) {
+        let banned = self.rooms.ban(actor, room, &target.user_id, None).await;
+        banned.unwrap();
     }
 
     pub async fn join(&self, actor: &Actor, room: &RoomId) {

@@ -59,9 +59,7 @@ impl Server {
 #[tokio::test]
 async fn what_points_to_a_redacted_event_is_redacted_by_type() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     let root = server.say(&bob, &room, "root").await;
     let mut edits = Vec::new();
     for _ in 0..70 {
@@ -111,9 +109,7 @@ async fn what_points_to_a_redacted_event_is_redacted_by_type() {
 #[tokio::test]
 async fn a_ban_redacts_what_was_sent_since_the_join() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     let earlier = server.say(&bob, &room, "earlier").await;
     server.rooms.leave(&bob, &room, None).await.unwrap();
     server.join(&bob, &room).await;
@@ -182,9 +178,7 @@ async fn who_may_not_redact_removes_without_redacting() {
 #[tokio::test]
 async fn originals_are_for_moderators_until_they_expire() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     let said = server.say(&bob, &room, "secret").await;
     server
         .rooms

@@ -52,9 +52,7 @@ async fn messages_count_for_all_but_their_sender() {
     server.say(&alice, &room, "1").await;
     let notice = json!({ "msgtype": "m.notice", "body": "2" });
     server.send(&alice, &room, &notice).await;
-    server
-        .set(&alice, &room, "m.room.topic", "", &json!({ "topic": "t" }))
-        .await;
+    server.topic(&alice, &room, "t").await;
     server.say(&alice, &room, "3").await;
     assert_eq!(server.counts(&bob, &room), (2, 0));
     assert_eq!(server.counts(&alice, &room), (0, 0));
@@ -66,11 +64,7 @@ async fn messages_count_for_all_but_their_sender() {
 #[tokio::test]
 async fn highlights() {
     let server = Server::new();
-    let (alice, bob, carol) = (
-        server.user("alice").await,
-        server.user("bob").await,
-        server.user("carol").await,
-    );
+    let [alice, bob, carol] = server.users(["alice", "bob", "carol"]).await;
     server.set_profile(&carol, "Carol Singer").await;
     let room = server.public_room(&alice).await;
     server.join(&bob, &room).await;
@@ -120,9 +114,7 @@ async fn highlights() {
 #[tokio::test]
 async fn a_redacted_message_counts_no_more() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     let first = server.say(&alice, &room, "hi bob").await;
     server.say(&alice, &room, "again").await;
     assert_eq!(server.counts(&bob, &room), (2, 1));
@@ -139,9 +131,7 @@ async fn a_redacted_message_counts_no_more() {
 #[tokio::test]
 async fn threaded_receipts() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     let a = server.say(&alice, &room, "Hello world!").await;
     let related = |to: &OwnedEventId, rel_type: &str, body: &str| json!({ "msgtype": "m.text", "body": body, "m.relates_to": { "event_id": to, "rel_type": rel_type } });
     let b = server
@@ -177,9 +167,7 @@ async fn threaded_receipts() {
 #[tokio::test]
 async fn relations_that_are_refused() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     let root = server.say(&alice, &room, "root").await;
     let react = async |actor, key: &str| {
         let content =

@@ -209,18 +209,10 @@ async fn own_leave_and_ban_are_always_seen() {
             let event = value(&event.unwrap());
             OwnedEventId::try_from(event["event_id"].as_str().unwrap()).unwrap()
         };
-        server
-            .rooms
-            .invite(&alice, &room, &bob.user_id, None)
-            .await
-            .unwrap();
+        server.invite(&alice, &room, &bob).await;
         server.rooms.leave(&bob, &room, None).await.unwrap();
         assert!(server.rooms.event(&bob, &room, &own().await).is_ok());
-        server
-            .rooms
-            .ban(&alice, &room, &bob.user_id, None)
-            .await
-            .unwrap();
+        server.ban(&alice, &room, &bob).await;
         assert!(server.rooms.event(&bob, &room, &own().await).is_ok());
     }
 }
@@ -236,11 +228,7 @@ async fn the_latest_leave_counts() {
     server.rooms.leave(&bob, &room, None).await.unwrap();
     server.say(&alice, &room, "2").await;
     assert_eq!(server.bodies(&bob, &room).await, ["1"]);
-    server
-        .rooms
-        .invite(&alice, &room, &bob.user_id, None)
-        .await
-        .unwrap();
+    server.invite(&alice, &room, &bob).await;
     server.say(&alice, &room, "3").await;
     assert_eq!(server.bodies(&bob, &room).await, ["1"]);
     server.rooms.leave(&bob, &room, None).await.unwrap();
@@ -256,9 +244,7 @@ async fn the_latest_leave_counts() {
 #[tokio::test]
 async fn messages_of_ignored_users_are_not_seen_and_their_state_is() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     server.say(&bob, &room, "spam").await;
     server.say(&alice, &room, "ham").await;
     let ignored = super::server::raw(&json!({ "ignored_users": { bob.user_id.as_str(): {} } }));

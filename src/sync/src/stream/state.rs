@@ -57,7 +57,7 @@ pub(crate) fn section(room: &RoomReader<'_>, delta: Delta<'_>) -> Result<Section
     for (key, event) in absent_members(room, &delta, &needed, &entries)? {
         entries.insert(key, event);
     }
-    if !room.request.use_state_after {
+    if room.request.use_state_after.is_none() {
         rewind(room, &mut entries, &delta, (&shown, &needed))?;
     }
     let members = if lazy {

@@ -208,11 +208,7 @@ fn state_of(room: &mut RoomReader<'_>, delta: Delta<'_>, members: &mut Vec<Sent>
         }
     }
     let events = Events { events };
-    Ok(if room.request.use_state_after {
-        State::After(events)
-    } else {
-        State::Before(events)
-    })
+    Ok(State::of(room.request.use_state_after, events))
 }
 
 fn write_timeline(
@@ -366,8 +362,7 @@ fn show_left(
             };
             state_of(room, delta, members)?
         }
-        None if request.use_state_after => State::After(Events::default()),
-        None => State::Before(Events::default()),
+        None => State::of(request.use_state_after, Events::default()),
     };
     append_own(room, &mut timeline.events, left)?;
     Ok(Some(Room::Left(Box::new(LeftRoom {

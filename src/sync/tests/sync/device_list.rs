@@ -128,9 +128,7 @@ async fn who_comes_is_changed_and_who_goes_has_left() {
 #[tokio::test]
 async fn who_was_away_between_two_syncs_is_looked_at() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     let (mut first, mut second) = (server.client(&alice), server.client(&bob));
     first.sync().await;
     second.sync().await;
@@ -145,11 +143,8 @@ async fn who_was_away_between_two_syncs_is_looked_at() {
 #[tokio::test]
 async fn a_renamed_member_is_no_news_and_encryption_is() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
-    let mut client = server.client(&alice);
-    client.sync().await;
+    let (alice, bob, room) = server.two_in_a_room().await;
+    let mut client = server.synced(&alice).await;
     let content = json!({ "membership": "join", "displayname": "Bobby" });
     let bobs = bob.user_id.to_string();
     server

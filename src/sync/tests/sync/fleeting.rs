@@ -35,11 +35,8 @@ async fn presence(client: &mut Client, of: &str) -> Value {
 #[tokio::test]
 async fn typing_wakes_and_ends_by_the_clock() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
-    let mut client = server.client(&bob);
-    client.sync().await;
+    let (alice, bob, room) = server.two_in_a_room().await;
+    let mut client = server.synced(&bob).await;
     let before = client.clone();
     let mut waiting = client.clone();
     let poll = tokio::spawn(async move { waiting.poll().await });
@@ -80,8 +77,7 @@ async fn who_leaves_types_no_longer_and_strangers_never_do() {
     let refused = server.syncer.set_typing(&bob, nowhere, FOR);
     assert!(matches!(refused, Err(TypingError::NotJoined)));
     server.join(&bob, &room).await;
-    let mut client = server.client(&alice);
-    client.sync().await;
+    let mut client = server.synced(&alice).await;
     server.syncer.set_typing(&bob, &room, FOR).unwrap();
     assert_eq!(typing(&client.sync().await, &room), json!([bob.user_id]));
     server.leave(&bob, &room).await;
@@ -99,11 +95,8 @@ async fn who_leaves_types_no_longer_and_strangers_never_do() {
 #[tokio::test]
 async fn a_token_of_an_earlier_process_shows_typing_anew() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
-    let mut client = server.client(&bob);
-    client.sync().await;
+    let (_, bob, room) = server.two_in_a_room().await;
+    let mut client = server.synced(&bob).await;
     let mut token = client.since.unwrap();
     token.epoch = 5;
     client.since = Some(token);
@@ -119,8 +112,7 @@ async fn presence_follows_those_who_sync() {
     let (of_alice, of_bob) = (alice.user_id.as_str(), bob.user_id.as_str());
     let room = server.public_room(&alice).await;
     server.join(&bob, &room).await;
-    let mut client = server.client(&bob);
-    client.sync().await;
+    let mut client = server.synced(&bob).await;
     let mut online = server.client(&alice);
     online.set_presence = PresenceState::Online;
     // Her own devices hear at once.
@@ -164,8 +156,7 @@ async fn presence_is_for_those_who_share_a_room() {
     let server = Server::new();
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);
     let room = server.public_room(&alice).await;
-    let mut client = server.client(&bob);
-    client.sync().await;
+    let mut client = server.synced(&bob).await;
     let set = server
         .syncer
         .set_presence(&alice, PresenceState::Online, None);
@@ -190,9 +181,7 @@ async fn presence_is_for_those_who_share_a_room() {
 #[tokio::test]
 async fn a_filter_hides_typing_and_presence() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     let mut client = server.client(&bob).with_filter(json!({
         "presence": { "not_types": ["*"] },
         "room": { "ephemeral": { "not_types": ["m.typing"] } },

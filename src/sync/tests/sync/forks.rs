@@ -1,5 +1,6 @@
 //! Late arrivals, and state that changes through a fork.
 
+use hearth_sync::StateAfter;
 use serde_json::{Value, json};
 
 use crate::{
@@ -16,8 +17,7 @@ async fn a_late_arrival_is_new_in_an_incremental_sync_only() {
     let server = Server::new();
     let alice = server.user("alice").await;
     let room = server.public_room(&alice).await;
-    let mut client = server.client(&alice);
-    client.sync().await;
+    let mut client = server.synced(&alice).await;
     for body in ["one", "two", "three"] {
         server.say(&alice, &room, body).await;
     }
@@ -69,7 +69,7 @@ async fn a_fork_that_loses_does_not_show_in_state_after() {
     let room = server.public_room(&alice).await;
     server.topic(&alice, &room, "root").await;
     let mut client = server.client(&alice);
-    client.use_state_after = true;
+    client.use_state_after = Some(StateAfter::Specified);
     client.sync().await;
     server.say(&alice, &room, "one").await;
     server.topic(&alice, &room, "newer").await;

@@ -1,5 +1,6 @@
 //! Rooms that the user is in, and is invited to.
 
+use hearth_sync::StateAfter;
 use serde_json::{Value, json};
 
 use crate::server::{Server, state, timeline};
@@ -51,7 +52,7 @@ async fn a_limited_timeline_has_the_state_at_its_start() {
         .client(&alice)
         .with_filter(json!({ "room": { "timeline": { "limit": 2 } } }));
     let mut after = client.clone();
-    after.use_state_after = true;
+    after.use_state_after = Some(StateAfter::Specified);
     client.sync().await;
     after.since = client.since;
     server.topic(&alice, &room, "first").await;
@@ -77,6 +78,13 @@ async fn a_limited_timeline_has_the_state_at_its_start() {
     let answer = after.sync().await;
     let joined = &answer["rooms"]["join"][room.as_str()];
     assert_eq!(joined["state_after"], json!({ "events": [] }));
+    after.use_state_after = Some(StateAfter::Proposed);
+    server.topic(&alice, &room, "fourth").await;
+    let answer = after.sync().await;
+    let joined = &answer["rooms"]["join"][room.as_str()];
+    let proposed = &joined["org.matrix.msc4222.state_after"]["events"];
+    assert_eq!(proposed[0]["content"]["topic"], "fourth");
+    assert!(joined["state_after"].is_null() && joined["state"].is_null());
 }
 
 #[tokio::test]
@@ -144,13 +152,8 @@ async fn invites_have_stripped_state_and_come_once() {
     let server = Server::new();
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);
     let room = server.public_room(&alice).await;
-    let mut client = server.client(&bob);
-    client.sync().await;
-    server
-        .rooms
-        .invite(&alice, &room, &bob.user_id, None)
-        .await
-        .unwrap();
+    let mut client = server.synced(&bob).await;
+    server.invite(&alice, &room, &bob).await;
     let answer = client.sync().await;
     let invited = &answer["rooms"]["invite"][room.as_str()]["invite_state"]["events"];
     let types: Vec<_> = invited
@@ -175,9 +178,7 @@ async fn invites_have_stripped_state_and_come_once() {
 #[tokio::test]
 async fn only_the_sending_device_sees_its_transaction_id() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     let (mut own, mut others) = (server.client(&alice), server.client(&bob));
     let mut tablet = own.clone();
     tablet.actor.device_id = Some("TABLET".into());
@@ -203,8 +204,7 @@ async fn full_state_tells_everything_again() {
     let alice = server.user("alice").await;
     let room = server.public_room(&alice).await;
     server.topic(&alice, &room, "topic").await;
-    let mut client = server.client(&alice);
-    client.sync().await;
+    let client = server.synced(&alice).await;
     let mut request = client.request();
     request.full_state = true;
     let answer = client.ask(request).await.unwrap();
@@ -217,11 +217,8 @@ async fn full_state_tells_everything_again() {
 #[tokio::test]
 async fn unread_counts_come_with_the_event() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
-    let mut client = server.client(&bob);
-    client.sync().await;
+    let (alice, bob, room) = server.two_in_a_room().await;
+    let mut client = server.synced(&bob).await;
     for count in 1..3 {
         let mentions = json!({ "msgtype": "m.text", "body": "bob", "m.mentions": { "user_ids": [bob.user_id] } });
         server.send(&alice, &room, &mentions).await;
@@ -264,8 +261,7 @@ async fn account_data_of_rooms_and_of_none() {
     let alice = server.user("alice").await;
     let room = server.public_room(&alice).await;
     let number = Some(server.number(&room));
-    let mut client = server.client(&alice);
-    client.sync().await;
+    let mut client = server.synced(&alice).await;
     let set = async |room, event_type: &str, content| {
         let content = crate::server::raw(&content);
         let commit = server.store().write::<_, storage::Error>(|txn| {

@@ -1,5 +1,6 @@
 //! Lazy-loaded members.
 
+use hearth_sync::StateAfter;
 use serde_json::{Value, json};
 
 use crate::server::{Server, state, timeline};
@@ -144,11 +145,9 @@ async fn members_who_changed_in_a_gap_are_told() {
 #[tokio::test]
 async fn state_after_names_all_senders() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, _, room) = server.two_in_a_room().await;
     let mut client = server.client(&alice).with_filter(lazy(false, 20));
-    client.use_state_after = true;
+    client.use_state_after = Some(StateAfter::Specified);
     let answer = client.sync().await;
     let joined = &answer["rooms"]["join"][room.as_str()];
     let after = crate::server::short(&joined["state_after"]["events"]);

@@ -36,9 +36,7 @@ async fn a_leave_is_told_and_nothing_behind_it() {
 #[tokio::test]
 async fn left_rooms_of_an_initial_sync() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     server.topic(&alice, &room, "before").await;
     server.leave(&bob, &room).await;
     server.topic(&alice, &room, "after").await;
@@ -67,10 +65,8 @@ async fn a_rejected_invite_and_a_forgotten_room() {
     let server = Server::new();
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);
     let room = server.room_with_history(&alice, "joined").await;
-    let mut client = server.client(&bob);
-    client.sync().await;
-    let invited = server.rooms.invite(&alice, &room, &bob.user_id, None);
-    invited.await.unwrap();
+    let mut client = server.synced(&bob).await;
+    server.invite(&alice, &room, &bob).await;
     let mut asleep = client.clone();
     client.sync().await;
     server.leave(&bob, &room).await;
@@ -92,13 +88,9 @@ async fn a_rejected_invite_and_a_forgotten_room() {
 #[tokio::test]
 async fn a_kick_and_a_ban() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
-    let mut client = server.client(&bob);
-    client.sync().await;
-    let kicked = server.rooms.kick(&alice, &room, &bob.user_id, None);
-    kicked.await.unwrap();
+    let (alice, bob, room) = server.two_in_a_room().await;
+    let mut client = server.synced(&bob).await;
+    server.kick(&alice, &room, &bob).await;
     let mut asleep = client.clone();
     let answer = client.sync().await;
     assert_eq!(
@@ -106,8 +98,7 @@ async fn a_kick_and_a_ban() {
         ["leave @bob"]
     );
     server.say(&alice, &room, "between").await;
-    let banned = server.rooms.ban(&alice, &room, &bob.user_id, None);
-    banned.await.unwrap();
+    server.ban(&alice, &room, &bob).await;
     server.say(&alice, &room, "after").await;
     let answer = client.sync().await;
     assert_eq!(
@@ -125,8 +116,7 @@ async fn leave_and_come_back_between_two_syncs() {
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);
     let room = server.room_with_history(&alice, "joined").await;
     server.join(&bob, &room).await;
-    let mut client = server.client(&bob);
-    client.sync().await;
+    let mut client = server.synced(&bob).await;
     server.leave(&bob, &room).await;
     server.say(&alice, &room, "in between").await;
     server.topic(&alice, &room, "in between").await;

@@ -16,8 +16,7 @@ async fn a_poll_wakes_for_its_user_only() {
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);
     let room = server.public_room(&alice).await;
     let elsewhere = server.public_room(&bob).await;
-    let mut client = server.client(&alice);
-    client.sync().await;
+    let mut client = server.synced(&alice).await;
     let mut waiting = client.clone();
     let mut poll = tokio::spawn(async move { waiting.poll().await });
     server.say(&bob, &elsewhere, "not for alice").await;
@@ -52,8 +51,7 @@ async fn a_poll_ends_with_its_time_and_loses_nothing() {
     let server = Server::new();
     let alice = server.user("alice").await;
     let room = server.public_room(&alice).await;
-    let mut client = server.client(&alice);
-    client.sync().await;
+    let mut client = server.synced(&alice).await;
     let mut request = client.request();
     request.timeout = Duration::from_millis(50);
     let began = Instant::now();
@@ -71,13 +69,11 @@ async fn invites_joins_and_account_data_wake() {
     let server = Server::new();
     let (alice, bob) = (server.user("alice").await, server.user("bob").await);
     let room = server.public_room(&alice).await;
-    let mut client = server.client(&bob);
-    client.sync().await;
+    let mut client = server.synced(&bob).await;
     let mut waiting = client.clone();
     let poll = tokio::spawn(async move { waiting.poll().await });
     tokio::task::yield_now().await;
-    let invited = server.rooms.invite(&alice, &room, &bob.user_id, None);
-    invited.await.unwrap();
+    server.invite(&alice, &room, &bob).await;
     let answer = timeout(SOON, poll).await.unwrap().unwrap();
     assert!(answer["rooms"]["invite"][room.as_str()].is_object());
     client.move_on(&answer);
@@ -111,8 +107,7 @@ async fn invites_joins_and_account_data_wake() {
 async fn a_poll_ends_with_its_session() {
     let server = Server::new();
     let alice = server.user("alice").await;
-    let mut client = server.client(&alice);
-    client.sync().await;
+    let client = server.synced(&alice).await;
     let mut other = client.clone();
     other.actor.device_id = None;
     let mut request = client.request();
@@ -155,8 +150,7 @@ async fn old_tokens_go_on_after_the_memory_is_gone() {
     let alice = server.user("alice").await;
     let room = server.public_room(&alice).await;
     let quiet = server.public_room(&alice).await;
-    let mut client = server.client(&alice);
-    client.sync().await;
+    let mut client = server.synced(&alice).await;
     server.say(&alice, &room, "missed").await;
     server.syncer =
         hearth_sync::Syncer::new(server.store(), &server.rooms, &crate::server::OPTIONS);

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use hearth_sync::Filter;
+use hearth_sync::{Filter, StateAfter};
 use proptest::{collection::vec, prelude::*, test_runner::Config};
 use room::{Actor, Direction, EventFilter, MessagesRequest, PageToken};
 use ruma_common::{OwnedRoomId, RoomId};
@@ -210,7 +210,7 @@ impl Rememberer {
             });
             // A timeline that shows an event which lost against another branch misleads a client that
             // takes the state from it; that is what `state_after` is for.
-            if self.client.use_state_after || !self.forked.contains(room_id) {
+            if self.client.use_state_after.is_some() || !self.forked.contains(room_id) {
                 assert_eq!(remembered.state, state.collect(), "{room_id}");
             }
         }
@@ -354,7 +354,7 @@ async fn play(steps: &[Step]) {
     }
     let rememberer = |(number, user)| {
         let mut client = server.client(user);
-        client.use_state_after = number == 1;
+        client.use_state_after = (number == 1).then_some(StateAfter::Specified);
         Rememberer {
             client,
             joined: BTreeMap::new(),

@@ -50,12 +50,9 @@ fn receipts(answer: &Value, room: &RoomId) -> Value {
 #[tokio::test]
 async fn a_receipt_comes_once_to_everybody() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     let event = server.say(&alice, &room, "hi").await;
-    let mut client = server.client(&alice);
-    client.sync().await;
+    let mut client = server.synced(&alice).await;
     let mut waiting = client.clone();
     let poll = tokio::spawn(async move { waiting.poll().await });
     server.read(&bob, &room, &event, PUBLIC).await;
@@ -73,8 +70,7 @@ async fn a_receipt_comes_once_to_everybody() {
     assert_eq!(receipts(&first, &room), expected);
     // Who comes later gets what is there.
     let carol = server.user("carol").await;
-    let mut client = server.client(&carol);
-    client.sync().await;
+    let mut client = server.synced(&carol).await;
     server.join(&carol, &room).await;
     assert_eq!(receipts(&client.sync().await, &room), expected);
 }
@@ -82,9 +78,7 @@ async fn a_receipt_comes_once_to_everybody() {
 #[tokio::test]
 async fn a_private_receipt_is_for_its_owner() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     let event = server.say(&alice, &room, "hi").await;
     let (mut of_alice, mut of_bob) = (server.client(&alice), server.client(&bob));
     of_alice.sync().await;
@@ -110,9 +104,7 @@ async fn a_private_receipt_is_for_its_owner() {
 #[tokio::test]
 async fn threads_have_counts_of_their_own_for_those_who_ask() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     let root = server.say(&alice, &room, "root").await;
     let thread =
         json!({ "body": "x", "m.relates_to": { "rel_type": "m.thread", "event_id": root } });
@@ -157,9 +149,7 @@ async fn threads_have_counts_of_their_own_for_those_who_ask() {
 #[tokio::test]
 async fn a_filter_hides_receipts() {
     let server = Server::new();
-    let (alice, bob) = (server.user("alice").await, server.user("bob").await);
-    let room = server.public_room(&alice).await;
-    server.join(&bob, &room).await;
+    let (alice, bob, room) = server.two_in_a_room().await;
     let event = server.say(&alice, &room, "hi").await;
     for hides in [
         json!({ "not_types": ["m.receipt"] }),

@@ -3,7 +3,9 @@
 use std::{sync::Arc, time::Duration};
 
 use event::signature::SigningKey;
-use hearth_sync::{Filter, Options, PresenceState, SyncError, SyncRequest, SyncToken, Syncer};
+use hearth_sync::{
+    Filter, Options, PresenceState, StateAfter, SyncError, SyncRequest, SyncToken, Syncer,
+};
 use room::{Actor, CreateRoom, Preset, Rooms, SendMessage, SendState};
 use ruma_common::{
     OwnedDeviceId, OwnedEventId, OwnedRoomId, RoomId, RoomVersionId, UserId, server_name,
@@ -84,9 +86,16 @@ impl Server {
             syncer: self.syncer.clone(),
             since: None,
             filter: Arc::default(),
-            use_state_after: false,
+            use_state_after: None,
             set_presence: PresenceState::Offline,
         }
+    }
+
+    /// A client that has synced once.
+    pub async fn synced(&self, actor: &Actor) -> Client {
+        let mut client = self.client(actor);
+        client.sync().await;
+        client
     }
 
     pub async fn public_room(&self, creator: &Actor) -> OwnedRoomId {
@@ -95,6 +104,14 @@ impl Server {
             ..CreateRoom::default()
         };
         self.rooms.create(creator, request).await.unwrap()
+    }
+
+    /// Alice, Bob, and a public room of hers that he has joined.
+    pub async fn two_in_a_room(&self) -> (Actor, Actor, OwnedRoomId) {
+        let (alice, bob) = (self.user("alice").await, self.user("bob").await);
+        let room = self.public_room(&alice).await;
+        self.join(&bob, &room).await;
+        (alice, bob, room)
     }
 
     pub async fn room_with_history(&self, creator: &Actor, visibility: &str) -> OwnedRoomId {
@@ -149,6 +166,21 @@ impl Server {
         joined.await.unwrap();
     }
 
+    pub async fn invite(&self, actor: &Actor, room: &RoomId, target: &Actor) {
+        let invited = self.rooms.invite(actor, room, &target.user_id, None);
+        invited.await.unwrap();
+    }
+
+    pub async fn kick(&self, actor: &Actor, room: &RoomId, target: &Actor) {
+        let kicked = self.rooms.kick(actor, room, &target.user_id, None);
+        kicked.await.unwrap();
+    }
+
+    pub async fn ban(&self, actor: &Actor, room: &RoomId, target: &Actor) {
+        let banned = self.rooms.ban(actor, room, &target.user_id, None);
+        banned.await.unwrap();
+    }
+
     pub async fn leave(&self, actor: &Actor, room: &RoomId) {
         self.rooms.leave(actor, room, None).await.unwrap();
     }
@@ -160,7 +192,7 @@ pub struct Client {
     pub syncer: Syncer,
     pub since: Option<SyncToken>,
     pub filter: Arc<Filter>,
-    pub use_state_after: bool,
+    pub use_state_after: Option<StateAfter>,
     pub set_presence: PresenceState,
 }
 

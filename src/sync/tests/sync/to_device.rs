@@ -64,8 +64,7 @@ fn stored(server: &Server, actor: &Actor) -> usize {
 async fn a_message_stays_until_the_next_token() {
     let server = Server::new();
     let alice = server.user("alice").await;
-    let mut client = server.client(&alice);
-    client.sync().await;
+    let mut client = server.synced(&alice).await;
     put(&server, &alice, "one").await;
     put(&server, &alice, "two").await;
     let before = client.clone();
@@ -116,8 +115,7 @@ async fn a_first_sync_brings_what_waits() {
 async fn a_hundred_come_at_once_and_the_rest_without_waiting() {
     let server = Server::new();
     let alice = server.user("alice").await;
-    let mut client = server.client(&alice);
-    client.sync().await;
+    let mut client = server.synced(&alice).await;
     let sent: Vec<_> = (0..230).map(|number| number.to_string()).collect();
     for body in &sent {
         put(&server, &alice, body).await;
@@ -160,8 +158,7 @@ async fn a_message_wakes_its_device_only() {
 async fn memory_that_is_lost_loses_nothing() {
     let server = Server::new();
     let alice = server.user("alice").await;
-    let mut client = server.client(&alice);
-    client.sync().await;
+    let mut client = server.synced(&alice).await;
     put(&server, &alice, "one").await;
     put(&server, &alice, "two").await;
     assert_eq!(bodies(&client.sync().await).len(), 2);
@@ -180,8 +177,7 @@ async fn memory_that_is_lost_loses_nothing() {
 async fn a_token_of_the_future_removes_nothing() {
     let server = Server::new();
     let alice = server.user("alice").await;
-    let mut client = server.client(&alice);
-    client.sync().await;
+    let mut client = server.synced(&alice).await;
     put(&server, &alice, "one").await;
     let mut request = client.request();
     let since = request.since.unwrap();
