@@ -6,8 +6,9 @@ use std::{
 };
 
 use hearth_tests::http::Client;
-pub use hearth_tests::http::{encode, text};
 use serde_json::Value;
+
+pub use hearth_tests::http::{encode, text};
 
 /// A server that is away longer does not come back.
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -3,7 +3,7 @@
 use minicbor::{Decode, Encode};
 
 use crate::{
-    Change, Error, Key, KeyReader, Order, Result, Txn, View, decode, encode, event::split_position,
+    Change, Key, KeyReader, Order, Result, Txn, View, decode, encode, event::split_position,
     room::RoomNumber, table::DEPARTURE, user::UserNumber,
 };
 

@@ -12,7 +12,7 @@ use ruma_common::DeviceId;
 use serde_json::value::RawValue;
 
 use crate::{
-    Change, Error, Key, KeyReader, Order, Position, Result, Txn, View, decode, encode,
+    Change, Key, KeyReader, Order, Position, Result, Txn, View, decode, encode,
     hash::hash16,
     table::{TO_DEVICE, TO_DEVICE_HEAD},
     user::UserNumber,

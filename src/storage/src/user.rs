@@ -4,7 +4,7 @@ use minicbor::{Decode, Encode};
 use ruma_common::{OwnedUserId, UserId};
 
 use crate::{
-    Error, Order, Result, Txn, View, decode, encode,
+    Order, Result, Txn, View, decode, encode,
     table::{ACCOUNT, ERASED_USER, NEXT_USER_NUMBER, USER_ID, USER_NUMBER},
 };
 

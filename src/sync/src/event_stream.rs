@@ -121,7 +121,7 @@ fn stream_request(actor: &Actor, since: SyncToken) -> SyncRequest {
         since: Some(since),
         filter: Arc::default(),
         full_state: false,
-        use_state_after: false,
+        use_state_after: None,
         set_presence: PresenceState::Online,
         timeout: Duration::ZERO,
     }

@@ -14,7 +14,7 @@ use crate::{
     inbox::Inbox,
     notifier::Changed,
     reader::{Request, Result, RoomReader},
-    response::{Answer, EventJson, Events, State, Timeline},
+    response::{Answer, EventJson, Events, State, StateAfter, Timeline},
     syncer::Place,
     v3::{self, Scope},
 };
@@ -99,7 +99,7 @@ impl Syncer {
             full_state: true,
             // "If the user is a member of the room this will be the current state of the room", not that at the start of
             // its messages.
-            use_state_after: true,
+            use_state_after: Some(StateAfter::Specified),
             set_presence: PresenceState::Offline,
             timeout: std::time::Duration::ZERO,
         });
@@ -145,7 +145,7 @@ fn whole(request: &Request<'_>, answer: Answer) -> Result<Whole> {
 }
 
 fn content((timeline, state, account_data): (Timeline, State, Events), end: &str) -> Content {
-    let (State::Before(state) | State::After(state)) = state;
+    let (State::Before(state) | State::After(_, state)) = state;
     Content {
         messages: Messages {
             start: timeline.prev_batch,

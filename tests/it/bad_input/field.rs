@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::{each_route, ends_session, fill, has_body, send};
 use crate::server::TestServer;
 
-/// Fields of requests that the specification does not have, by method and path; `{}` stands for a parameter.
+/// Fields of requests that the description of the specification does not have, by method and path; `{}` stands for a parameter.
 const OWN: &[(&str, &str, OwnFields)] = &[
     (
         "POST",
@@ -25,6 +25,11 @@ const OWN: &[(&str, &str, OwnFields)] = &[
             ("displayname", "string"),
             ("mac", "string"),
         ],
+    ),
+    (
+        "POST",
+        "/_matrix/client/v3/register",
+        &[("guest_access_token", "string")],
     ),
     (
         "PUT",
@@ -161,17 +166,16 @@ fn fields_of(route: &Route, specified: &BTreeMap<(String, String), Fields>) -> O
     let of_table = OWN
         .iter()
         .find(|(own_method, own_path, _)| (*own_method, *own_path) == (method, path.as_str()));
-    if let Some((_, _, fields)) = of_table {
-        let fields = fields
-            .iter()
-            .map(|(name, kind)| ((*name).to_owned(), of_type(kind)));
-        return Some(fields.collect());
-    }
-    if ANY.contains(&path.as_str()) {
-        return Some(Fields::new());
-    }
+    let own = of_table.map(|(_, _, fields)| *fields).unwrap_or_default();
+    let own = own
+        .iter()
+        .map(|(name, kind)| ((*name).to_owned(), of_type(kind)));
     let mut names = [Some(path.clone()), stable(&path, "v3"), stable(&path, "v1")].into_iter();
-    names.find_map(|path| specified.get(&(method.to_owned(), path?)).cloned())
+    let found = names.find_map(|path| specified.get(&(method.to_owned(), path?)).cloned());
+    if found.is_none() && of_table.is_none() && !ANY.contains(&path.as_str()) {
+        return None;
+    }
+    Some(found.into_iter().flatten().chain(own).collect())
 }
 
 /// `/_matrix/client/unstable/org.example/rooms/{}` or `/_matrix/client/unstable/rooms/{}` as

@@ -10,7 +10,7 @@ use crate::{
     Error, Result, Services,
     answer::Json,
     client::{actor, peeking, token},
-    endpoint::Own,
+    extract::Own,
 };
 
 /// `GET /_matrix/client/v3/initialSync`
