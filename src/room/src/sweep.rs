@@ -83,16 +83,11 @@ impl Rooms {
         });
         let commit = match written {
             // A damaged room must not keep the others waiting.
-            Err(ActError::Storage(error @ Error::Corrupt { .. })) => {
-                tracing::error!(%error, room.number = room.0, "redactions of many events are given up");
-                self.store().write(|txn| {
-                    sweep::put(txn, room, by, None);
-                    Ok::<_, Error>(())
-                })?
+            Err(ActError::Storage(error)) if !matches!(error, Error::Corrupt { .. }) => {
+                return Err(error);
             }
-            Err(ActError::Storage(error)) => return Err(error),
             Err(error) => {
-                tracing::warn!(%error, room.number = room.0, "redactions of many events are given up");
+                tracing::error!(%error, room.number = room.0, "redactions of many events are given up");
                 self.store().write(|txn| {
                     sweep::put(txn, room, by, None);
                     Ok::<_, Error>(())

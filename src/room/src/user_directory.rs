@@ -2,7 +2,7 @@
 //! in it: who is not in the room is not to learn them.
 
 use std::{
-    collections::{BTreeMap, HashSet},
+    collections::{BTreeSet, HashSet},
     ops::ControlFlow,
 };
 
@@ -114,7 +114,7 @@ fn candidates(view: &dyn View, terms: &[String]) -> Result<(Vec<(usize, UserNumb
     let Some(rarest) = terms.iter().max_by_key(|term| term.len()) else {
         return Ok((Vec::new(), false));
     };
-    let mut found = BTreeMap::new();
+    let mut found = BTreeSet::new();
     let mut rows = 0;
     let mut limited = false;
     directory::visit_words(view, rarest, &mut |_, user| {
@@ -123,10 +123,10 @@ fn candidates(view: &dyn View, terms: &[String]) -> Result<(Vec<(usize, UserNumb
         if limited {
             return ControlFlow::Break(());
         }
-        found.insert(user, ());
+        found.insert(user);
         ControlFlow::Continue(())
     })?;
-    let users: Vec<_> = found.into_keys().collect();
+    let users: Vec<_> = found.into_iter().collect();
     let mut ranked = Vec::new();
     for chunk in users.chunks(PAGE) {
         for (user, entry) in chunk.iter().zip(directory::entries(view, chunk)?) {
