@@ -61,6 +61,13 @@ impl Touched {
 
     /// A range of rows is deleted.
     pub(crate) fn range(&mut self, range: &Range) {
+        let meets = |table: &Table| {
+            let first: &[u8] = &[table.prefix];
+            table.family == range.family && *range.end > *first && range.start < successor(first)
+        };
+        if !TABLES.iter().any(|(table, _)| meets(table)) {
+            return;
+        }
         match group(range.family, &range.start) {
             Some(group) if range.end <= successor(group) => {
                 self.places.push(place(range.family, group));

@@ -148,3 +148,25 @@ fn an_unchanged_row_is_looked_up_once() {
     assert_eq!(hot.get(&key, at(9), read(2)).unwrap(), Some(vec![2]));
     assert_eq!(hot.get(&key, at(10), read(3)).unwrap(), Some(vec![3]));
 }
+
+#[test]
+fn a_deleted_range_of_another_table_changes_nothing() {
+    let touched = |range: &crate::Range| {
+        let mut touched = super::Touched::default();
+        touched.range(range);
+        (touched.places.len(), touched.everything)
+    };
+    let of = |table: crate::table::Table| table.key().u64(1);
+    assert_eq!(
+        touched(&of(crate::table::MARK).u64(2).prefix_range()),
+        (0, false)
+    );
+    let hot = of(crate::table::READ_POSITION);
+    assert_eq!(touched(&hot.clone().u64(2).prefix_range()), (1, false));
+    assert_eq!(touched(&hot.prefix_range()), (0, true));
+    // MARK's neighbours are hot.
+    let across = crate::table::MEMBERSHIP
+        .key()
+        .until(&of(crate::table::MARK));
+    assert_eq!(touched(&across), (0, true));
+}
