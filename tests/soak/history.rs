@@ -10,9 +10,9 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    ledger::{Ledger, fault, room_path, text_at},
+    ledger::{Ledger, Span, fault, room_path, text_at},
     memory::essence,
-    rules::{self, Place},
+    rules::{self, Place, Rules},
     session::{Session, encode, text},
 };
 
@@ -47,6 +47,8 @@ pub struct History {
     threads: HashMap<String, Vec<usize>>,
     /// The thread in which each event counts as unread.
     counted_in: OnceLock<Vec<Option<String>>>,
+    /// When each event was sent.
+    spans: OnceLock<Vec<Span>>,
     /// The state behind all events.
     state: HashMap<(String, String), String>,
     /// Who made the room and may notify everybody.
@@ -95,6 +97,7 @@ impl History {
             last_arrivals: HashMap::new(),
             threads: HashMap::new(),
             counted_in: OnceLock::new(),
+            spans: OnceLock::new(),
             state: HashMap::new(),
             creator: ledger.observer.user_id.clone(),
         };
@@ -341,6 +344,28 @@ impl History {
         threads
     }
 
+    /// When each event was sent: of those about which nobody was told, as far as their neighbours say.
+    fn find_spans(&self, ledger: &Ledger) -> Vec<Span> {
+        let book = ledger.book();
+        let mut begun = 0;
+        let mut spans = Vec::new();
+        for event in &self.events {
+            let sent = book.sent.get(&event.event_id).copied();
+            begun = sent.map_or(begun, |sent| sent.begun.max(begun));
+            let unknown = Span {
+                begun,
+                ended: u64::MAX,
+            };
+            spans.push(sent.unwrap_or(unknown));
+        }
+        let mut ended = u64::MAX;
+        for span in spans.iter_mut().rev() {
+            ended = ended.min(span.ended);
+            span.ended = ended;
+        }
+        spans
+    }
+
     /// The notifications and highlights that a joined user has not read, by the push rules that were in force when each
     /// event was sent; and how that was found.
     pub fn unread(&self, ledger: &Ledger, user_id: &str) -> Result<(Unread, String)> {
@@ -370,6 +395,7 @@ impl History {
             };
             *mark = (*mark).max(at);
         }
+        let spans = self.spans.get_or_init(|| self.find_spans(ledger));
         let book = ledger.book();
         let at_first = rules::at_first();
         let changes = book.rules.get(user_id).unwrap_or(&at_first);
@@ -377,49 +403,53 @@ impl History {
         let mut how = format!("all read to {everything}, threads to {marks:?}, unread");
         for (at, (event, thread)) in self.events.iter().zip(threads).enumerate() {
             let read = everything.max(marks.get(thread).copied().unwrap_or_default());
-            if at <= read || event.sender == user_id || event.redacted {
+            if at <= read || event.sender == user_id {
                 continue;
             }
-            // "Servers MUST NOT send notifications to clients about events sent by ignored users."
-            let ignores = self.ignores.get(user_id);
-            if ignores.is_some_and(|ignores| ignores.contains(&event.sender)) {
-                continue;
-            }
-            let place = Place {
-                event,
-                room: &self.room,
-                joined: self.joined.get(at).copied().unwrap_or_default(),
-                powerful: event.sender == self.creator,
-            };
-            let sent = book.sent.get(&event.event_id).copied();
-            let rules = rules::in_force(changes, sent.unwrap_or_default());
-            let judged: Vec<_> = rules
-                .iter()
-                .map(|rules| rules.judge(&place, user_id))
-                .collect();
-            let (notifies, highlights): (Vec<_>, Vec<_>) = judged.into_iter().unzip();
-            unread.add(&notifies, &highlights);
-            if notifies.contains(&1) {
-                let thread = thread.as_deref().unwrap_or("main");
-                how.push_str(&format!(
-                    " {at}: {} {thread} {notifies:?} {highlights:?}",
-                    event.event_id
-                ));
-            }
+            let sent = spans.get(at).copied().unwrap_or_default();
+            let judged = self.judge_by_rules((at, event), user_id, &rules::in_force(changes, sent));
+            let thread = thread.as_deref().unwrap_or("main");
+            how.push_str(&format!(
+                "; {at} {sent:?} {} by {} in {thread}: {judged:?}",
+                event.kind, event.sender
+            ));
+            unread.add(&judged);
         }
         Ok((unread, how))
+    }
+
+    /// What an event is to a user by each of these rules.
+    fn judge_by_rules(
+        &self,
+        (at, event): (usize, &Event),
+        user_id: &str,
+        rules: &[&Rules],
+    ) -> Vec<(u64, u64)> {
+        let ignores = self.ignores.get(user_id);
+        // "Servers MUST NOT send notifications to clients about events sent by ignored users."
+        if event.redacted || ignores.is_some_and(|ignores| ignores.contains(&event.sender)) {
+            return vec![(0, 0)];
+        }
+        let place = Place {
+            event,
+            room: &self.room,
+            joined: self.joined.get(at).copied().unwrap_or_default(),
+            powerful: event.sender == self.creator,
+        };
+        let judged = rules.iter().map(|rules| rules.judge(&place, user_id));
+        judged.collect()
     }
 }
 
 impl Unread {
     /// Adds what one event may have been.
-    fn add(&mut self, notifies: &[u64], highlights: &[u64]) {
-        let least = |may: &[u64]| may.iter().min().copied().unwrap_or_default();
-        let most = |may: &[u64]| may.iter().max().copied().unwrap_or_default();
-        self.least.0 += least(notifies);
-        self.least.1 += least(highlights);
-        self.most.0 += most(notifies);
-        self.most.1 += most(highlights);
+    fn add(&mut self, judged: &[(u64, u64)]) {
+        let notifies = || judged.iter().map(|(notifies, _)| *notifies);
+        let highlights = || judged.iter().map(|(_, highlights)| *highlights);
+        self.least.0 += notifies().min().unwrap_or_default();
+        self.least.1 += highlights().min().unwrap_or_default();
+        self.most.0 += notifies().max().unwrap_or_default();
+        self.most.1 += highlights().max().unwrap_or_default();
     }
 
     /// Whether these may be the counts.

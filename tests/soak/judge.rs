@@ -104,8 +104,9 @@ fn judge_room(ledger: &Ledger, reader: &Reader, memory: &Memory, history: &Histo
     }
     let (unread, how) = history.unread(ledger, user_id)?;
     if !unread.allows(memory.unread) {
+        let rules = rules::now(ledger, user_id);
         return fault(format!(
-            "unread {:?} instead of {unread:?}: {how}",
+            "unread {:?} instead of {unread:?}, {rules:?}: {how}",
             memory.unread
         ));
     }

@@ -319,14 +319,14 @@ impl Hand<'_> {
     /// Switches a rule on or off, or changes what it does.
     async fn switch_rule(&mut self, person: &Person, rules: &mut Rules) -> Result<()> {
         let (does, is_switch) = (self.some_action(), self.dice.chance(50));
-        // Nobody mutes everything for long; what members do is not known by its time.
+        // Nobody mutes everything for long.
         let is_muted = rules
             .0
             .iter()
             .any(|rule| rule.id == ".master" && rule.enabled);
         let mutes = is_muted || self.dice.chance(5);
         let mut some: Vec<_> = rules.0.iter_mut().collect();
-        some.retain(|rule| (rule.id == ".master") == mutes && rule.id != ".member_event");
+        some.retain(|rule| (rule.id == ".master") == mutes);
         let at = usize::try_from(self.dice.below(some.len() as u64)).unwrap_or_default();
         let Some(rule) = some.into_iter().nth(at) else {
             return Ok(());
