@@ -207,18 +207,37 @@ impl UserRules {
             kind,
             ..Traits::default()
         });
-        interest.silent = [notices, edits].iter().chain(&silent).any(|traits| {
+        // The default rules that silence these stand before those on mentions, which are reached without them.
+        let [members, ..] = &silent;
+        let mentioning = [&notices, members].map(|traits| Traits {
+            users: vec![ruma_common::owned_user_id!("@:localhost")],
+            room: true,
+            ..traits.clone()
+        });
+        let silent = [notices, edits].into_iter().chain(silent).chain(mentioning);
+        interest.silent = silent.into_iter().any(|traits| {
             [true, false]
                 .into_iter()
-                .any(|two| self.plain(room_id, traits, two).notify)
+                .any(|two| self.plain_to(room_id, &traits, two, |_| true).notify)
         });
         interest
     }
 
     /// What becomes of an event of a room that has these traits and in which no rule of the user's own takes an interest.
     pub fn plain(&self, room_id: &RoomId, traits: &Traits, one_to_one: bool) -> Outcome {
+        self.plain_to(room_id, traits, one_to_one, |_| false)
+    }
+
+    /// The same where `is_user` says whether a user is the reader.
+    fn plain_to(
+        &self,
+        room_id: &RoomId,
+        traits: &Traits,
+        one_to_one: bool,
+        is_user: impl Fn(&UserId) -> bool,
+    ) -> Outcome {
         let matches = |rule: &&Rule| match &rule.test {
-            Test::Default(default) => default.applies(traits, one_to_one, || true, |_| false),
+            Test::Default(default) => default.applies(traits, one_to_one, || true, &is_user),
             _ => rule.always_matches_in(room_id),
         };
         let rule = self.rules.iter().find(matches);

@@ -144,6 +144,23 @@ fn the_defaults_in_their_order() {
     assert_eq!(UserRules::defaults().rules.len(), rules.iter().count() - 1);
 }
 
+/// In a room where only mentions count.
+#[test]
+fn who_hears_notices_is_asked_about_them() {
+    let silent = |rules: serde_json::Value| {
+        let room = json!({ "rule_id": "!r:b", "actions": [], "enabled": true, "default": false });
+        let stored = json!({ "global": { "room": [room], "override": rules } });
+        let stored = to_raw_value(&stored).unwrap();
+        let rules = UserRules::new(&in_force(Some(&stored), user_id!("@r:b")));
+        rules.interest(room_id!("!r:b")).silent
+    };
+    assert!(!silent(json!([])));
+    for rule_id in [".m.rule.suppress_notices", ".m.rule.member_event"] {
+        let rule = json!({ "rule_id": rule_id, "actions": [], "enabled": false, "default": true, "conditions": [] });
+        assert!(silent(json!([rule])), "{rule_id}");
+    }
+}
+
 #[test]
 fn a_muted_room_needs_no_look() {
     let user = user_id!("@r:b");

@@ -342,7 +342,7 @@ fn ready<F: Future>(future: F) -> F::Output {
 }
 
 proptest! {
-    #![proptest_config(proptest::test_runner::Config { cases: 24, ..Default::default() })]
+    #![proptest_config(proptest::test_runner::Config { cases: 48, ..Default::default() })]
 
     /// Whatever is said, read, redacted and changed, in whatever order: thread by thread.
     #[test]
