@@ -38,8 +38,7 @@ impl Auth {
         requester: &Requester,
         user_id: &UserId,
     ) -> Result<Account, ModerationError> {
-        // Suspended administrators keep nothing of what makes them one.
-        if !requester.is_admin || requester.is_suspended {
+        if !requester.is_administrator() {
             return Err(ModerationError::NotAdministrator);
         }
         if user_id.server_name() != self.inner.server_name {
@@ -67,7 +66,7 @@ impl Auth {
         if requester.user_id == user_id {
             return Ok(self.devices_of(requester.user)?);
         }
-        if !requester.is_admin || requester.is_suspended {
+        if !requester.is_administrator() {
             return Err(ModerationError::NotAdministrator);
         }
         if user_id.server_name() != self.inner.server_name {

@@ -27,6 +27,13 @@ pub struct Requester {
     pub is_suspended: bool,
 }
 
+impl Requester {
+    /// Whether the user does what administrators do. Suspended ones keep nothing of what makes them one.
+    pub fn is_administrator(&self) -> bool {
+        self.is_admin && !self.is_suspended
+    }
+}
+
 /// Why a token does not say who is calling.
 #[derive(Debug, thiserror::Error)]
 pub enum TokenError {

@@ -66,6 +66,10 @@ pub(crate) async fn whois(
 ) -> Result<Json> {
     let user_id = &args.request.user_id;
     let devices = services.auth.connections(&args.requester, user_id)?;
+    let administrator = &args.requester.user_id;
+    if administrator != user_id {
+        tracing::info!(user.id = %user_id, %administrator, "an administrator looked at an account's connections");
+    }
     let devices: Map<String, Value> = devices
         .into_iter()
         .map(|device| {

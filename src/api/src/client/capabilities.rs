@@ -19,7 +19,7 @@ pub(crate) async fn capabilities(
         .map(|version| (version.id().as_str(), "stable"))
         .collect();
     // "This property should be omitted altogether if `suspend` and `lock` would be `false`."
-    let moderation = args.requester.is_admin.then(|| {
+    let moderation = args.requester.is_administrator().then(|| {
         (
             "m.account_moderation",
             json!({ "lock": true, "suspend": true }),

@@ -27,7 +27,7 @@ pub(crate) async fn send(services: Arc<Services>, call: Own<Body>) -> Result<Jso
         event_id: OwnedEventId,
     }
 
-    if !call.requester.is_admin || call.requester.is_suspended {
+    if !call.requester.is_administrator() {
         return Err(Error::forbidden("You are not a server admin"));
     }
     let txn_id = call
