@@ -80,6 +80,7 @@ async fn send(what: &str, request: RequestBuilder) -> (StatusCode, String) {
         return (status, "flows".to_owned());
     }
     assert!(body["error"].is_string(), "{what}: {status} {shown}");
+    assert!(!shown.contains("untagged enum"), "{what}: {shown}");
     let errcode = body["errcode"].as_str();
     let errcode = errcode.unwrap_or_else(|| panic!("{what}: {status} {shown}"));
     (status, errcode.to_owned())

@@ -268,7 +268,12 @@ impl From<FromHttpRequestError> for Error {
 
 impl From<DeserializationError> for Error {
     fn from(error: DeserializationError) -> Self {
-        let message = bounded(error.to_string());
+        let mut message = bounded(error.to_string());
+        // Serde tells of a type of ruma's here, and nothing of the body.
+        if message.starts_with("data did not match any variant") {
+            "The body has not the fields that it needs, or one of them is malformed"
+                .clone_into(&mut message);
+        }
         // "M_MISSING_PARAM: A required parameter was missing from the request." Serde has no code for it.
         if message.starts_with("missing field") {
             return Self::missing_param(message);

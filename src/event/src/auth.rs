@@ -38,6 +38,16 @@ pub enum Rejection {
     State(String),
 }
 
+impl Rejection {
+    /// What is wrong, without by which rules it was found.
+    #[must_use]
+    pub fn reason(&self) -> &str {
+        let (Self::StateIndependent(reason) | Self::AuthEvents(reason) | Self::State(reason)) =
+            self;
+        reason
+    }
+}
+
 /// The outcome of a check that is not "allowed".
 #[derive(Debug, thiserror::Error)]
 pub enum CheckError<E> {

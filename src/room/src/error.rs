@@ -10,7 +10,7 @@ pub enum ActError {
     #[error("you are not in this room")]
     NotJoined,
     /// There is no such room or event, or the actor may not know of it.
-    #[error("not found")]
+    #[error("there is no such room or event, or it is not for you")]
     NotFound,
     /// The content is not canonical JSON, or has the wrong shape for its type.
     #[error("{0}")]
@@ -99,7 +99,7 @@ pub enum ReadError {
     #[error("you are not in this room")]
     Forbidden,
     /// There is no such event or state, or the reader may not see it. Which of these is not told.
-    #[error("not found")]
+    #[error("there is no such room, event or state, or it is not for you")]
     NotFound,
     /// A parameter is impossible.
     #[error("{0}")]

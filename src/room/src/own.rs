@@ -95,7 +95,7 @@ impl RoomTxn<'_, '_> {
             return Err(ActError::NotJoined);
         }
         self.authorize(pdu)?
-            .map_err(|rejection| ActError::Forbidden(rejection.to_string()))
+            .map_err(|rejection| ActError::Forbidden(rejection.reason().to_owned()))
     }
 
     /// Stores an event of this server, and what it means to those who read the room.

@@ -45,10 +45,8 @@ impl Rooms {
         room_id: &RoomId,
         event_id: &EventId,
     ) -> Result<Box<RawJsonValue>, ReadError> {
-        self.store().read(|view| {
-            self.view_room(view, actor, room_id, ReadError::NotFound, |viewer| {
-                viewer.event(event_id)
-            })
+        self.read_room(actor, room_id, ReadError::NotFound, |viewer| {
+            viewer.event(event_id)
         })
     }
 
@@ -102,10 +100,8 @@ impl Rooms {
         room_id: &RoomId,
         event_id: &EventId,
     ) -> Result<Box<RawJsonValue>, ReadError> {
-        self.store().read(|view| {
-            self.view_room(view, actor, room_id, ReadError::NotFound, |viewer| {
-                viewer.unredacted_event(event_id)
-            })
+        self.read_room(actor, room_id, ReadError::NotFound, |viewer| {
+            viewer.unredacted_event(event_id)
         })
     }
 
@@ -121,10 +117,8 @@ impl Rooms {
         (event_type, state_key): (&str, &str),
         format: StateFormat,
     ) -> Result<Box<RawJsonValue>, ReadError> {
-        self.store().read(|view| {
-            self.view_room(view, actor, room_id, ReadError::Forbidden, |viewer| {
-                viewer.state_event(event_type, state_key, format)
-            })
+        self.read_room(actor, room_id, ReadError::Forbidden, |viewer| {
+            viewer.state_event(event_type, state_key, format)
         })
     }
 
@@ -310,7 +304,19 @@ impl Rooms {
         }
     }
 
-    /// As [`Self::view_room`], where it may block.
+    /// As [`Self::view_room`], in what is published now.
+    fn read_room<R>(
+        &self,
+        actor: &Actor,
+        room_id: &RoomId,
+        unknown: ReadError,
+        read: impl FnOnce(&mut Viewer<'_>) -> Result<R, ReadError>,
+    ) -> Result<R, ReadError> {
+        self.store()
+            .read(|view| self.view_room(view, actor, room_id, unknown, read))
+    }
+
+    /// As [`Self::read_room`], where it may block.
     async fn read_heavy<R: Send + 'static>(
         &self,
         actor: &Actor,

@@ -6,7 +6,7 @@ use ruma_common::{DeviceId, OwnedDeviceId};
 use crate::{
     Key, KeyReader, Order, Result, Txn, View, decode, dehydrated_device, device_key, encode,
     pusher,
-    table::{DEVICE, DEVICE_SEEN},
+    table::{DEVICE, DEVICE_SEEN, Table},
     to_device::{self, Queue},
     token::{self, TokenHash},
     user::UserNumber,
@@ -62,7 +62,7 @@ pub fn list(view: &dyn View, user: UserNumber) -> Result<Vec<(OwnedDeviceId, Dev
     let range = DEVICE.key().u64(user.0).prefix_range();
     view.scan(&range, Order::Forward, usize::MAX)?
         .into_iter()
-        .map(|(key, value)| Ok((read_id(&key)?, decode(DEVICE, &value)?)))
+        .map(|(key, value)| Ok((read_id(DEVICE, &key)?, decode(DEVICE, &value)?)))
         .collect()
 }
 
@@ -71,7 +71,7 @@ pub fn list_seen(view: &dyn View, user: UserNumber) -> Result<Vec<(OwnedDeviceId
     let range = DEVICE_SEEN.key().u64(user.0).prefix_range();
     view.scan(&range, Order::Forward, usize::MAX)?
         .into_iter()
-        .map(|(key, value)| Ok((read_id(&key)?, decode(DEVICE_SEEN, &value)?)))
+        .map(|(key, value)| Ok((read_id(DEVICE_SEEN, &key)?, decode(DEVICE_SEEN, &value)?)))
         .collect()
 }
 
@@ -121,13 +121,14 @@ pub fn put_seen(
     Ok(())
 }
 
-fn read_id(key: &[u8]) -> Result<OwnedDeviceId> {
+/// The device of a key that begins with its user.
+pub(crate) fn read_id(table: Table, key: &[u8]) -> Result<OwnedDeviceId> {
     let mut reader = KeyReader::new(key);
     reader
         .u64()
         .and_then(|_| reader.rest_text())
         .map(OwnedDeviceId::from)
-        .ok_or_else(|| DEVICE.corrupt("a key without a device id"))
+        .ok_or_else(|| table.corrupt("a key without a device id"))
 }
 
 #[cfg(test)]

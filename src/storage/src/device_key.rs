@@ -4,7 +4,8 @@
 use ruma_common::{DeviceId, OwnedDeviceId};
 
 use crate::{
-    Key, KeyReader, Order, Result, Txn, View, cross_signing,
+    Key, Order, Result, Txn, View, cross_signing,
+    device::read_id,
     key_signature::{self, Target},
     one_time_key,
     table::DEVICE_KEY,
@@ -40,7 +41,7 @@ pub fn list(view: &dyn View, user: UserNumber) -> Result<Vec<(OwnedDeviceId, Str
     let range = DEVICE_KEY.key().u64(user.0).prefix_range();
     view.scan(&range, Order::Forward, usize::MAX)?
         .into_iter()
-        .map(|(key, row)| Ok((read_id(&key)?, read(row)?)))
+        .map(|(key, row)| Ok((read_id(DEVICE_KEY, &key)?, read(row)?)))
         .collect()
 }
 
@@ -60,13 +61,4 @@ pub fn delete(txn: &mut Txn<'_>, user: UserNumber, device_id: &DeviceId) -> Resu
         key_signature::delete_one(txn, user, target, user, &key_id);
     }
     one_time_key::delete_all(txn, user, device_id)
-}
-
-fn read_id(key: &[u8]) -> Result<OwnedDeviceId> {
-    let mut reader = KeyReader::new(key);
-    reader
-        .u64()
-        .and_then(|_| reader.rest_text())
-        .map(OwnedDeviceId::from)
-        .ok_or_else(|| DEVICE_KEY.corrupt("a key without a device id"))
 }

@@ -212,6 +212,11 @@ impl State {
         }
     }
 
+    pub(crate) fn push(&mut self, event: EventJson) {
+        let (Self::Before(state) | Self::After(_, state)) = self;
+        state.events.push(event);
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         let (Self::Before(state) | Self::After(_, state)) = self;
         state.events.is_empty()

@@ -352,7 +352,7 @@ fn show_left(
     if left.known.is_none() && request.since.is_some() && left.departure.is_some() {
         timeline.limited = true;
     }
-    let state = match departure(&left) {
+    let mut state = match departure(&left) {
         Some((_, end)) => {
             let delta = Delta {
                 known: left.known.filter(|_| !request.full_state),
@@ -364,6 +364,19 @@ fn show_left(
         }
         None => State::of(request.use_state_after, Events::default()),
     };
+    let unplaced = left
+        .departure
+        .as_ref()
+        .filter(|own| own.meta.timeline.is_none());
+    // The client takes its state from here alone, and not from the timeline.
+    if let Some(own) = left.later.last().or(unplaced)
+        && request.use_state_after.is_some()
+        && request.filter.state.allows_room(&room.head().room_id)
+        && room.passes(&request.filter.state, own.event, &own.meta)?
+        && let Some(event) = room.render(own.event, &own.meta)?
+    {
+        state.push(event);
+    }
     append_own(room, &mut timeline.events, left)?;
     Ok(Some(Room::Left(Box::new(LeftRoom {
         state,

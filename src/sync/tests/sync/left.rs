@@ -1,6 +1,8 @@
 //! Rooms that the user is not in any more.
 
-use serde_json::json;
+use hearth_sync::StateAfter;
+use ruma_common::RoomId;
+use serde_json::{Value, json};
 
 use crate::server::{Server, state, timeline};
 
@@ -83,6 +85,42 @@ async fn a_rejected_invite_and_a_forgotten_room() {
     let answer = client.sync().await;
     assert_eq!(answer["rooms"]["leave"], json!({}));
     assert!(answer["rooms"]["join"][room.as_str()].is_object());
+}
+
+/// "Clients MUST only update their local state using `state_after` and NOT consider the events in `timeline`": there, the
+/// own membership is told as well.
+#[tokio::test]
+async fn the_own_membership_is_in_the_state_after() {
+    let server = Server::new();
+    let (alice, bob, room) = server.two_in_a_room().await;
+    let carol = server.user("carol").await;
+    let own = |answer: &Value, room: &RoomId| {
+        let left = &answer["rooms"]["leave"][room.as_str()];
+        let state = left["state_after"]["events"].as_array().unwrap();
+        let last = state.last().unwrap();
+        (
+            last["state_key"].clone(),
+            last["content"]["membership"].clone(),
+        )
+    };
+    let mut client = server.client(&bob);
+    client.use_state_after = Some(StateAfter::Specified);
+    client.sync().await;
+    server.leave(&bob, &room).await;
+    let answer = client.sync().await;
+    assert_eq!(own(&answer, &room), (json!(bob.user_id), json!("leave")));
+    server.ban(&alice, &room, &bob).await;
+    let answer = client.sync().await;
+    assert_eq!(own(&answer, &room), (json!(bob.user_id), json!("ban")));
+    // Who was never in.
+    let mut client = server.client(&carol);
+    client.use_state_after = Some(StateAfter::Specified);
+    client.sync().await;
+    server.invite(&alice, &room, &carol).await;
+    client.sync().await;
+    server.leave(&carol, &room).await;
+    let answer = client.sync().await;
+    assert_eq!(own(&answer, &room), (json!(carol.user_id), json!("leave")));
 }
 
 #[tokio::test]
