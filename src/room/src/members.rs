@@ -5,8 +5,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue as RawJsonValue;
 use storage::{
     View,
+    event::EventMeta,
     membership::{self, Membership},
-    room::{self, TimelinePosition},
+    room::{self, EventNumber, TimelinePosition},
     state::{self, StateRef},
     timeline::{self, Entry},
 };
@@ -81,13 +82,19 @@ impl Viewer<'_> {
             None => now,
         };
         let mut members = Vec::new();
-        for (_, event) in state::of_type(self.view, self.room, at, "m.room.member")? {
-            let membership = membership_in(&self.load(event)?);
+        for (event, meta) in self.member_events(at)? {
+            let membership = membership_in(&self.pdu(event, &meta)?);
             if request.wants(membership) {
-                members.push(self.client_event(event, Form::WithRoomId)?);
+                members.push(self.client_event_of(event, &meta, Form::WithRoomId)?);
             }
         }
         Ok(members)
+    }
+
+    /// The member events of a state.
+    fn member_events(&self, at: StateRef) -> storage::Result<Vec<(EventNumber, EventMeta)>> {
+        let members = state::of_type(self.view, self.room, at, "m.room.member")?;
+        self.with_metas(members.into_iter().map(|(_, event)| event).collect())
     }
 
     /// The state at a place in the timeline, or `otherwise` if the reader may not see what stands there. Who has left
@@ -142,8 +149,8 @@ impl Viewer<'_> {
             return Err(ReadError::Forbidden);
         }
         let mut joined = Vec::new();
-        for (_, event) in state::of_type(self.view, self.room, self.head.state, "m.room.member")? {
-            let pdu = self.load(event)?;
+        for (event, meta) in self.member_events(self.head.state)? {
+            let pdu = self.pdu(event, &meta)?;
             if membership_in(&pdu) != Some(Membership::Join) {
                 continue;
             }

@@ -94,10 +94,11 @@ impl Viewer<'_> {
     /// All state.
     pub(crate) fn state(&mut self) -> Result<Vec<Box<RawJsonValue>>, ReadError> {
         let at = self.access()?;
-        let entries = state::full(self.view, self.room, at)?;
-        entries
-            .into_iter()
-            .map(|(_, event)| Ok(self.client_event(event, Form::WithRoomId)?))
+        let entries = state::full(self.view, self.room, at)?.into_iter();
+        let entries = self.with_metas(entries.map(|(_, event)| event).collect())?;
+        let events = entries.iter();
+        events
+            .map(|(event, meta)| Ok(self.client_event_of(*event, meta, Form::WithRoomId)?))
             .collect()
     }
 

@@ -309,10 +309,10 @@ impl Viewer<'_> {
         };
         let events = state::values(self.view, self.room, at, &keys)?;
         let mut state = Vec::new();
-        for event in events.into_iter().flatten() {
-            let pdu = self.load(event)?;
+        for (event, meta) in self.with_metas(events.into_iter().flatten().collect())? {
+            let pdu = self.pdu(event, &meta)?;
             if filter.allows(pdu.sender(), pdu.type_str(), pdu.content()) {
-                state.push(self.client_event(event, Form::WithRoomId)?);
+                state.push(self.client_event_of(event, &meta, Form::WithRoomId)?);
             }
         }
         Ok(state)

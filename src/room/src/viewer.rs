@@ -134,6 +134,18 @@ impl<'a> Viewer<'a> {
         events::meta(self.view, self.room, event)?.ok_or_else(|| missing(event))
     }
 
+    /// Events that this room refers to by number, with their meta rows.
+    pub(crate) fn with_metas(
+        &self,
+        numbers: Vec<EventNumber>,
+    ) -> Result<Vec<(EventNumber, EventMeta)>> {
+        let metas = events::metas(self.view, self.room, &numbers)?;
+        let numbers = numbers.into_iter().zip(metas);
+        numbers
+            .map(|(event, meta)| Ok((event, meta.ok_or_else(|| missing(event))?)))
+            .collect()
+    }
+
     /// The number and the meta row of an event of this room.
     pub(crate) fn find(&self, event_id: &EventId) -> Result<Option<(EventNumber, EventMeta)>> {
         let Some(event) = events::number(self.view, self.room, event_id)? else {
