@@ -90,7 +90,7 @@ pub struct RateLimits {
     pub media_create: Rate,
     /// Presence that one user sets; what comes with `/sync` beyond that is passed over.
     pub presence_per_user: Rate,
-    /// Uploads, queries and claims of keys by one user.
+    /// Uploads, queries and claims of keys by one user, and those put into a backup.
     pub key_requests: Rate,
     /// To-device messages of one user, each for one device; of a large one each begun 4 KiB.
     pub to_device: Rate,

@@ -334,7 +334,7 @@ async fn e4_keys_have_their_limit() {
     let sets = ["registration.mode=open", "rate_limits.enabled=true", rate];
     let server = TestServer::start_with(&sets).await;
     let alice = server.register("alice").await;
-    let (post, get) = (Method::POST, Method::GET);
+    let (post, put, get) = (Method::POST, Method::PUT, Method::GET);
     upload(&alice, &json!({})).await;
     query(&alice, &alice).await;
     for (method, path) in [
@@ -344,6 +344,10 @@ async fn e4_keys_have_their_limit() {
         (&get, CHANGES),
         (&post, CROSS_SIGNING),
         (&post, SIGNATURES),
+        (&post, "/_matrix/client/v3/room_keys/version"),
+        (&put, "/_matrix/client/v3/room_keys/keys?version=1"),
+        (&put, "/_matrix/client/v3/room_keys/keys/!r:x?version=1"),
+        (&put, "/_matrix/client/v3/room_keys/keys/!r:x/s?version=1"),
     ] {
         let answer = alice
             .request(method.clone(), path)
