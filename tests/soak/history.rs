@@ -409,9 +409,10 @@ impl History {
             let sent = spans.get(at).copied().unwrap_or_default();
             let judged = self.judge_by_rules((at, event), user_id, &rules::in_force(changes, sent));
             let thread = thread.as_deref().unwrap_or("main");
+            let relates_to = text_at(&event.content, "/m.relates_to/rel_type");
             how.push_str(&format!(
-                "; {at} {sent:?} {} by {} in {thread}: {judged:?}",
-                event.kind, event.sender
+                "; {at} {sent:?} {} {relates_to:?} by {} in {thread}, redacted {}: {judged:?}",
+                event.kind, event.sender, event.redacted
             ));
             unread.add(&judged);
         }

@@ -228,8 +228,7 @@ impl Ledger {
         let mut book = self.book();
         book.acknowledged
             .insert(event_id.to_owned(), room.to_owned());
-        // State that says the same again is the event that was there.
-        book.sent.entry(event_id.to_owned()).or_insert(span);
+        book.sent.insert(event_id.to_owned(), span);
     }
 
     /// Notes to what an acknowledged event relates.

@@ -25,6 +25,9 @@ pub struct Writer {
     refused: u64,
 }
 
+/// State that says the same again would be the event that was there.
+const UNIQUE: &str = "org.hearth.soak";
+
 /// A membership, by whom and for whom.
 type Change = (&'static str, bool);
 
@@ -117,8 +120,10 @@ impl Writer {
         }
         let by = self.ledger.observer.clone();
         let path = room_path(room, "state/m.room.encryption/");
+        let mut content = encryption();
+        content[UNIQUE] = json!([self.name, self.acts]);
         let begun = self.ledger.now();
-        let answer = self.ask(&by.token, ("PUT", &path), &encryption()).await?;
+        let answer = self.ask(&by.token, ("PUT", &path), &content).await?;
         self.note(room, &answer, begun)?;
         self.ledger.book().encrypted.insert(room.to_owned());
         Ok(())
@@ -294,7 +299,7 @@ impl Writer {
         let value = self.dice.pick(&values);
         let path = room_path(room, "state/m.room.history_visibility/");
         let token = self.ledger.observer.token.clone();
-        let content = json!({ "history_visibility": value });
+        let content = json!({ "history_visibility": value, UNIQUE: [self.name, self.acts] });
         let begun = self.ledger.now();
         let answer = self.ask(&token, ("PUT", &path), &content).await?;
         self.note(room, &answer, begun)?;
