@@ -186,16 +186,31 @@ impl UserRules {
                 Test::Always | Test::Default(_) | Test::Room(_) => {}
             }
         }
-        let notices = Traits {
-            kind: Kind::Message,
+        interest.silent = self.hears_silent(room_id);
+        interest
+    }
+
+    /// Whether any event of which the default rules notify nobody may notify by these.
+    fn hears_silent(&self, room_id: &RoomId) -> bool {
+        let of = |kind| Traits {
+            kind,
+            ..Traits::default()
+        };
+        let loud = [
+            Kind::Message,
+            Kind::Encrypted,
+            Kind::Call,
+            Kind::PollStart,
+            Kind::PollEnd,
+        ];
+        let notices = loud.map(|kind| Traits {
             notice: true,
-            ..Traits::default()
-        };
-        let edits = Traits {
-            kind: Kind::Message,
+            ..of(kind)
+        });
+        let edits = loud.map(|kind| Traits {
             edit: true,
-            ..Traits::default()
-        };
+            ..of(kind)
+        });
         let silent = [
             Kind::Member,
             Kind::Reaction,
@@ -203,24 +218,22 @@ impl UserRules {
             Kind::PollResponse,
             Kind::Other,
         ];
-        let silent = silent.map(|kind| Traits {
-            kind,
-            ..Traits::default()
-        });
         // The default rules that silence these stand before those on mentions, which are reached without them.
-        let [members, ..] = &silent;
-        let mentioning = [&notices, members].map(|traits| Traits {
+        let notice = Traits {
+            notice: true,
+            ..Traits::default()
+        };
+        let mentioning = [notice, of(Kind::Member)].map(|traits| Traits {
             users: vec![ruma_common::owned_user_id!("@:localhost")],
             room: true,
-            ..traits.clone()
+            ..traits
         });
-        let silent = [notices, edits].into_iter().chain(silent).chain(mentioning);
-        interest.silent = silent.into_iter().any(|traits| {
-            [true, false]
-                .into_iter()
-                .any(|two| self.plain_to(room_id, &traits, two, |_| true).notify)
-        });
-        interest
+        let silent = silent.map(of).into_iter().chain(mentioning);
+        let mut silent = silent.chain(notices).chain(edits);
+        silent.any(|traits| {
+            let notifies = |two| self.plain_to(room_id, &traits, two, |_| true).notify;
+            notifies(true) || notifies(false)
+        })
     }
 
     /// What becomes of an event of a room that has these traits and in which no rule of the user's own takes an interest.

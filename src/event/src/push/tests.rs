@@ -144,21 +144,40 @@ fn the_defaults_in_their_order() {
     assert_eq!(UserRules::defaults().rules.len(), rules.iter().count() - 1);
 }
 
-/// In a room where only mentions count.
+fn hears_silent(
+    room: serde_json::Value,
+    overrides: serde_json::Value,
+    underrides: serde_json::Value,
+) -> bool {
+    let stored =
+        json!({ "global": { "room": room, "override": overrides, "underride": underrides } });
+    let stored = to_raw_value(&stored).unwrap();
+    let rules = UserRules::new(&in_force(Some(&stored), user_id!("@r:b")));
+    rules.interest(room_id!("!r:b")).silent
+}
+
 #[test]
-fn who_hears_notices_is_asked_about_them() {
-    let silent = |rules: serde_json::Value| {
-        let room = json!({ "rule_id": "!r:b", "actions": [], "enabled": true, "default": false });
-        let stored = json!({ "global": { "room": [room], "override": rules } });
-        let stored = to_raw_value(&stored).unwrap();
-        let rules = UserRules::new(&in_force(Some(&stored), user_id!("@r:b")));
-        rules.interest(room_id!("!r:b")).silent
-    };
-    assert!(!silent(json!([])));
+fn who_hears_what_is_silent_to_others_is_asked() {
+    let off = |rule_id: &str| json!({ "rule_id": rule_id, "actions": [], "enabled": false, "default": true, "conditions": [] });
+    let (none, only_mentions) = (
+        || json!([]),
+        || json!([{ "rule_id": "!r:b", "actions": [], "enabled": true, "default": false }]),
+    );
+    assert!(!hears_silent(only_mentions(), none(), none()));
     for rule_id in [".m.rule.suppress_notices", ".m.rule.member_event"] {
-        let rule = json!({ "rule_id": rule_id, "actions": [], "enabled": false, "default": true, "conditions": [] });
-        assert!(silent(json!([rule])), "{rule_id}");
+        assert!(
+            hears_silent(only_mentions(), json!([off(rule_id)]), none()),
+            "{rule_id}"
+        );
     }
+    // Edits of encrypted messages, not of others.
+    let edits = || json!([off(".m.rule.suppress_edits")]);
+    assert!(!hears_silent(only_mentions(), edits(), none()));
+    assert!(hears_silent(
+        none(),
+        edits(),
+        json!([off(".m.rule.message"), off(".m.rule.room_one_to_one")])
+    ));
 }
 
 #[test]
