@@ -47,10 +47,7 @@ pub fn by_room(view: &dyn View, room: RoomNumber, limit: usize) -> Result<Vec<Ow
     let rows = view.scan(&room_key(room).prefix_range(), Order::Forward, limit)?;
     rows.iter()
         .map(|(key, _)| {
-            let mut reader = KeyReader::new(key);
-            reader.u64();
-            reader
-                .rest_text()
+            KeyReader::text_behind_number(key)
                 .and_then(|text| RoomAliasId::parse(text).ok())
                 .ok_or_else(|| ALIAS_OF_ROOM.corrupt("not a room alias"))
         })

@@ -121,14 +121,9 @@ pub fn put_seen(
     Ok(())
 }
 
-/// The device of a key that begins with its user.
-pub(crate) fn read_id(table: Table, key: &[u8]) -> Result<OwnedDeviceId> {
-    let mut reader = KeyReader::new(key);
-    reader
-        .u64()
-        .and_then(|_| reader.rest_text())
-        .map(OwnedDeviceId::from)
-        .ok_or_else(|| table.corrupt("a key without a device id"))
+fn read_id(table: Table, key: &[u8]) -> Result<OwnedDeviceId> {
+    let id = KeyReader::text_behind_number(key).map(OwnedDeviceId::from);
+    id.ok_or_else(|| table.corrupt("a key without a device id"))
 }
 
 #[cfg(test)]

@@ -4,8 +4,7 @@
 use ruma_common::{DeviceId, OwnedDeviceId};
 
 use crate::{
-    Key, Order, Result, Txn, View, cross_signing,
-    device::read_id,
+    Key, KeyReader, Order, Result, Txn, View, cross_signing,
     key_signature::{self, Target},
     one_time_key,
     table::DEVICE_KEY,
@@ -41,7 +40,11 @@ pub fn list(view: &dyn View, user: UserNumber) -> Result<Vec<(OwnedDeviceId, Str
     let range = DEVICE_KEY.key().u64(user.0).prefix_range();
     view.scan(&range, Order::Forward, usize::MAX)?
         .into_iter()
-        .map(|(key, row)| Ok((read_id(DEVICE_KEY, &key)?, read(row)?)))
+        .map(|(key, row)| {
+            let id = KeyReader::text_behind_number(&key).map(OwnedDeviceId::from);
+            let id = id.ok_or_else(|| DEVICE_KEY.corrupt("a key without a device id"))?;
+            Ok((id, read(row)?))
+        })
         .collect()
 }
 

@@ -218,6 +218,13 @@ impl<'a> KeyReader<'a> {
         self.rest
     }
 
+    /// The text that is the rest of a key behind one number.
+    pub fn text_behind_number(key: &'a [u8]) -> Option<&'a str> {
+        let mut reader = Self::new(key);
+        reader.u64()?;
+        reader.rest_text()
+    }
+
     /// What is left, if it is text.
     pub fn rest_text(self) -> Option<&'a str> {
         std::str::from_utf8(self.rest).ok()

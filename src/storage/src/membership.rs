@@ -327,9 +327,7 @@ pub fn servers(view: &dyn View, room: RoomNumber) -> Result<Vec<(OwnedServerName
     )?;
     rows.into_iter()
         .map(|(key, row)| {
-            let mut reader = KeyReader::new(&key);
-            reader.u64();
-            let server = reader.rest_text();
+            let server = KeyReader::text_behind_number(&key);
             let server = server.and_then(|text| ServerName::parse(text).ok());
             let count = row.try_into().map(u64::from_be_bytes).ok();
             server

@@ -65,10 +65,7 @@ pub fn fields(view: &dyn View, user: UserNumber) -> Result<Fields> {
     view.scan(&range, Order::Forward, usize::MAX)?
         .into_iter()
         .map(|(key, value)| {
-            let mut reader = KeyReader::new(&key);
-            let name = reader
-                .u64()
-                .and_then(|_| reader.rest_text())
+            let name = KeyReader::text_behind_number(&key)
                 .ok_or_else(|| PROFILE.corrupt("a key without a field name"))?;
             Ok((name.to_owned(), raw(&value)?))
         })
