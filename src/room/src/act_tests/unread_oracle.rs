@@ -33,6 +33,7 @@ struct Said {
     /// What it was to each user when it was said: a notification, a highlight.
     meant: Vec<(bool, bool)>,
     is_message: bool,
+    is_edit: bool,
     redacted: bool,
 }
 
@@ -199,6 +200,7 @@ impl World {
                 root,
                 meant: self.meant(by, body, joined),
                 is_message: event["type"] != "m.room.redaction" && event["state_key"].is_null(),
+                is_edit: event["content"]["m.relates_to"]["rel_type"] == "m.replace",
                 redacted: false,
             });
         }
@@ -242,8 +244,17 @@ impl World {
         thread: Option<usize>,
         (mentions, what): (Mentions, Words),
     ) {
-        let may_begin = |said: &Said| said.root.is_none() && !said.redacted && said.is_message;
-        let root = thread.filter(|root| self.said.get(*root).is_some_and(may_begin));
+        let is_there = |said: &Said| said.is_message && !said.is_edit && !said.redacted;
+        let may_begin = |said: &Said| said.root.is_none() && is_there(said);
+        let may_be_edited = |said: &Said| said.by == who && is_there(said);
+        let edited = match what.edits {
+            true => self.said.iter().rfind(|said| may_be_edited(said)),
+            false => None,
+        };
+        let root = match edited {
+            Some(edited) => edited.root,
+            None => thread.filter(|root| self.said.get(*root).is_some_and(may_begin)),
+        };
         let mut content = json!({ "body": what.body, "m.mentions": {} });
         content["msgtype"] = json!(if what.notice { "m.notice" } else { "m.text" });
         match mentions {
@@ -253,9 +264,13 @@ impl World {
             }
             Mentions::Room => content["m.mentions"]["room"] = json!(true),
         }
-        if let Some(root) = root {
-            let parent = &self.said[root].event_id;
-            content["m.relates_to"] = json!({ "rel_type": "m.thread", "event_id": parent });
+        let relation = match (edited, root) {
+            (Some(edited), _) => Some(("m.replace", &edited.event_id)),
+            (None, Some(root)) => Some(("m.thread", &self.said[root].event_id)),
+            (None, None) => None,
+        };
+        if let Some((rel_type, parent)) = relation {
+            content["m.relates_to"] = json!({ "rel_type": rel_type, "event_id": parent });
         }
         let message = crate::SendMessage {
             event_type: what.event_type.to_owned(),

@@ -47,6 +47,8 @@ pub struct Words {
     pub event_type: &'static str,
     pub body: &'static str,
     pub notice: bool,
+    /// It replaces what the user said last, if there is anything.
+    pub edits: bool,
 }
 
 /// Rules of every kind, some of which say the same as the defaults.
@@ -153,11 +155,13 @@ fn words() -> impl Strategy<Value = Words> {
         proptest::sample::select(types.to_vec()),
         proptest::sample::select(bodies.to_vec()),
         prop::bool::weighted(0.15),
+        prop::bool::weighted(0.15),
     )
-        .prop_map(|(event_type, body, notice)| Words {
+        .prop_map(|(event_type, body, notice, edits)| Words {
             event_type,
             body,
             notice,
+            edits,
         })
 }
 
