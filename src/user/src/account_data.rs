@@ -4,7 +4,7 @@ use ruma_common::UserId;
 use serde_json::value::RawValue;
 use storage::{account_data, room::RoomNumber, user::UserNumber};
 
-use crate::{Users, push_rules};
+use crate::{Users, is_open, push_rules};
 
 /// The largest content of one type.
 pub const MAX_ACCOUNT_DATA_BYTES: usize = 64 * 1_024;
@@ -85,7 +85,10 @@ impl Users {
             return Err(AccountDataError::NotAnObject);
         }
         let commit = self.store.write::<_, AccountDataError>(|txn| {
-            Ok(account_data::put(txn, user, room, event_type, content)?)
+            if is_open(txn, user)? {
+                account_data::put(txn, user, room, event_type, content)?;
+            }
+            Ok(())
         })?;
         commit.durable().await;
         Ok(())
@@ -105,7 +108,7 @@ fn must_be_clients(event_type: &str) -> Result<(), AccountDataError> {
 mod tests {
     use ruma_common::user_id;
     use serde_json::{json, value::to_raw_value};
-    use storage::room::RoomNumber;
+    use storage::{room::RoomNumber, user::Account};
 
     use super::{AccountDataError, MAX_ACCOUNT_DATA_BYTES};
     use crate::testing::House;
@@ -166,6 +169,38 @@ mod tests {
             }
             assert!(get().is_none());
         }
+    }
+
+    #[tokio::test]
+    async fn what_comes_while_an_account_closes_is_not_kept() {
+        let house = House::new().await;
+        let commit = house.store.write::<_, storage::Error>(|txn| {
+            let closed = Account {
+                deactivated: true,
+                ..Account::default()
+            };
+            storage::user::put_account(txn, house.alice, &closed);
+            Ok(())
+        });
+        commit.unwrap().durable().await;
+        let (users, alice) = (&house.users, house.alice);
+        let content = to_raw_value(&json!({ "a": 1 })).unwrap();
+        let set = users.set_account_data(alice, None, "m.x", &content);
+        set.await.unwrap();
+        let name = to_raw_value("Alice").unwrap();
+        let set = users.set_profile_field(alice, "displayname", &name);
+        set.await.unwrap();
+        users.add_filter(alice, &content).await.unwrap();
+        let tag = users.set_tag(alice, RoomNumber(1), "u.x", serde_json::Map::new());
+        tag.await.unwrap();
+        house.store.read(|view| {
+            for room in [None, Some(RoomNumber(1))] {
+                let kept = storage::account_data::list(view, alice, room).unwrap();
+                assert!(kept.is_empty());
+            }
+            assert!(storage::profile::fields(view, alice).unwrap().is_empty());
+            assert_eq!(storage::filter::next_number(view, alice).unwrap(), 0);
+        });
     }
 
     #[tokio::test]

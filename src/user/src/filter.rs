@@ -3,7 +3,7 @@
 use serde_json::value::RawValue;
 use storage::{filter, user::UserNumber};
 
-use crate::Users;
+use crate::{Users, is_open};
 
 /// The largest filter.
 pub const MAX_FILTER_BYTES: usize = 64 * 1_024;
@@ -39,6 +39,10 @@ impl Users {
                 return Ok(number);
             }
             let number = filter::next_number(txn, user)?;
+            if !is_open(txn, user)? {
+                // Nobody asks for it again.
+                return Ok(number);
+            }
             if number >= MAX_FILTERS {
                 return Err(FilterError::TooMany);
             }

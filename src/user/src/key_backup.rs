@@ -14,7 +14,7 @@ use storage::{
     user::UserNumber,
 };
 
-use crate::Users;
+use crate::{Users, is_open};
 
 /// The largest `auth_data` of a backup, and the largest key.
 pub const MAX_BACKUP_JSON_BYTES: usize = 65_536;
@@ -122,9 +122,12 @@ impl Users {
             changes: 0,
             count: 0,
         };
-        let commit = self
-            .store
-            .write::<_, KeyBackupError>(|txn| Ok(key_backup::create(txn, user, &backup)?))?;
+        let commit = self.store.write(|txn| {
+            if !is_open(txn, user)? {
+                return Err(KeyBackupError::NotFound);
+            }
+            Ok(key_backup::create(txn, user, &backup)?)
+        })?;
         Ok(commit.durable().await.0.to_string())
     }
 

@@ -19,7 +19,7 @@ mod to_device;
 
 use limit::Limits;
 use ruma_common::{OwnedServerName, RoomId, UserId};
-use storage::{Store, View, room::RoomNumber, user::UserNumber};
+use storage::{Store, Txn, View, room::RoomNumber, user::UserNumber};
 
 pub use account_data::{AccountDataError, MAX_ACCOUNT_DATA_BYTES};
 pub use dehydrated_device::{
@@ -35,6 +35,13 @@ pub use profile::{MAX_AVATAR_URL_CHARS, MAX_DISPLAYNAME_CHARS, ProfileError};
 pub use pusher::{MAX_PUSHERS, PusherError, PusherOwner, SetPusher};
 pub use tag::TagError;
 pub use to_device::{MAX_TO_DEVICE_BYTES, SendToDevice, ToDeviceError, ToDeviceSender};
+
+/// Whether an account is still open, by which this batch decides: what a request sets while the account closes would
+/// stay behind for ever.
+fn is_open(txn: &mut Txn<'_>, user: UserNumber) -> storage::Result<bool> {
+    let account = storage::user::account_guarded(txn, user)?;
+    Ok(account.is_some_and(|account| !account.deactivated))
+}
 
 /// What belongs to users. Cheap to clone; one per process.
 #[derive(Clone)]

@@ -5,7 +5,7 @@ use storage::{profile, user::UserNumber};
 
 use ruma_common::UserId;
 
-use crate::Users;
+use crate::{Users, is_open};
 
 /// The longest display name.
 pub const MAX_DISPLAYNAME_CHARS: usize = 256;
@@ -88,6 +88,9 @@ impl Users {
             return self.delete_profile_field(user, name).await;
         };
         let commit = self.store.write(|txn| {
+            if !is_open(txn, user)? {
+                return Ok(());
+            }
             let fields = profile::fields(txn, user)?;
             let mut size = name.len() + value.get().len();
             for (other, stored) in &fields {

@@ -11,7 +11,7 @@ use ruma_common::{
 use serde_json::value::{RawValue, to_raw_value};
 use storage::{View, account_data, user::UserNumber};
 
-use crate::Users;
+use crate::{Users, is_open};
 
 /// The type of the account data in which sync shows the rules.
 pub const EVENT_TYPE: &str = "m.push_rules";
@@ -179,7 +179,9 @@ impl Users {
             let mut global = in_force(stored.as_deref(), owner.user_id);
             change(&mut global)?;
             let content = to_raw(&Content { global });
-            account_data::put(txn, owner.user, None, EVENT_TYPE, &content)?;
+            if is_open(txn, owner.user)? {
+                account_data::put(txn, owner.user, None, EVENT_TYPE, &content)?;
+            }
             Ok::<_, PushRuleError>(())
         })?;
         commit.durable().await;

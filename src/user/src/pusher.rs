@@ -138,8 +138,10 @@ impl Users {
         };
         let commit = self.store.write::<_, PusherError>(|txn| {
             if let Some(device_id) = owner.device_id {
-                // A device that ends at this moment takes its pushers with it.
-                storage::device::get_guarded(txn, owner.user, device_id)?;
+                // A device that ends at this moment takes its pushers with it, and one that has ended sets none.
+                if storage::device::get_guarded(txn, owner.user, device_id)?.is_none() {
+                    return Ok(());
+                }
             }
             let old = pusher::list_guarded(txn, owner.user)?;
             let mut pushers = old.clone();
@@ -313,6 +315,19 @@ mod tests {
             .await
             .unwrap();
         assert_eq!(house.keys(), ["b"]);
+    }
+
+    #[tokio::test]
+    async fn b8_a_device_that_has_ended_sets_no_pusher() {
+        let house = House::new().await;
+        let request: SetPusher = serde_json::from_value(pusher("a")).unwrap();
+        let owner = PusherOwner {
+            user: house.alice,
+            user_id: user_id!("@alice:example.org"),
+            device_id: Some(&"GONE".into()),
+        };
+        house.users.set_pusher(owner, request, 7).await.unwrap();
+        assert!(house.keys().is_empty());
     }
 
     #[tokio::test]

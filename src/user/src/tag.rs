@@ -6,7 +6,7 @@ use serde_json::{
 };
 use storage::{account_data, room::RoomNumber, user::UserNumber};
 
-use crate::{MAX_ACCOUNT_DATA_BYTES, Users};
+use crate::{MAX_ACCOUNT_DATA_BYTES, Users, is_open};
 
 /// The type of the account data that holds the tags of a room.
 const EVENT_TYPE: &str = "m.tag";
@@ -93,7 +93,7 @@ impl Users {
             let old = parse(stored.as_deref());
             let mut tags = old.clone();
             change(&mut tags);
-            if tags == old {
+            if tags == old || !is_open(txn, user)? {
                 return Ok(());
             }
             let content = serde_json::json!({ "tags": tags });
