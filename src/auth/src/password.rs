@@ -252,7 +252,11 @@ mod tests {
     async fn c8_so_many_passwords_wait_and_the_next_are_refused() {
         let passwords = cheap();
         let all = (0..MAX_WAITING + 50).map(|_| passwords.verify("x", None));
-        let results = futures_of(all).await;
+        // No thread is free before all have begun.
+        let threads = passwords.inner.threads.clone();
+        let free = u32::try_from(threads.available_permits()).unwrap();
+        let taken = threads.acquire_many_owned(free).await.unwrap();
+        let (results, ()) = tokio::join!(futures_of(all), async { drop(taken) });
         let refused = results
             .iter()
             .filter(|result| matches!(result, Err(PasswordError::Busy)));
