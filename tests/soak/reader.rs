@@ -189,35 +189,31 @@ impl Reader {
         }
         let changed = self.crypto.take(&answer)?;
         let token = self.person.token.clone();
+        let next = text(&answer, "next_batch")?;
         if self.since.is_none() {
-            let users = self.encrypted_with().await?;
+            let users = self.encrypted_with(&next).await?;
             self.crypto.begin(&users, certain);
             self.crypto.ask(&mut self.session, &token, users).await?;
         }
         self.crypto.ask(&mut self.session, &token, changed).await?;
-        self.since = Some(text(&answer, "next_batch")?);
+        self.since = Some(next);
         Ok(something)
     }
 
-    /// The user, and who shares an encrypted room with them.
-    async fn encrypted_with(&mut self) -> Result<BTreeSet<String>> {
+    /// The user, and who shared an encrypted room with them where an answer ends: who has left since and comes back before
+    /// the next answer is not told to have come.
+    async fn encrypted_with(&mut self, at: &str) -> Result<BTreeSet<String>> {
         let mut users = BTreeSet::from([self.person.user_id.clone()]);
         let encryption = ("m.room.encryption".to_owned(), String::new());
         for (room, memory) in &self.rooms {
             if memory.status != Status::Joined || !memory.state.contains_key(&encryption) {
                 continue;
             }
-            let path = room_path(room, "joined_members");
-            let call = ("GET", path.as_str());
-            let answer = self.session.call(&self.person.token, call, None).await?;
-            // Not in the room any more.
-            let members = answer.body["joined"].as_object();
-            users.extend(
-                members
-                    .into_iter()
-                    .flatten()
-                    .map(|(user_id, _)| user_id.clone()),
-            );
+            let members = format!("members?membership=join&at={}", encode(at));
+            let path = room_path(room, &members);
+            let answer = self.session.get(&self.person.token, &path).await?;
+            let members = events(&answer, "/chunk").iter();
+            users.extend(members.filter_map(|member| text(member, "state_key").ok()));
         }
         Ok(users)
     }
